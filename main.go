@@ -1,0 +1,4 @@
+// Command gracchus runs a Gracchus message broker.
+package main
+
+func main() {}
