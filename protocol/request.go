@@ -1,0 +1,49 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// EncodeRequest appends a whole request to dst: size, header, body.
+func EncodeRequest(dst []byte, correlationID int32, clientID string, req kmsg.Request) []byte {
+	start := len(dst)
+	key, version := APIKey(req.Key()), req.GetVersion()
+	dst = append(dst, 0, 0, 0, 0) // the size, known below
+	dst = binary.BigEndian.AppendUint16(dst, uint16(key))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(version))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(correlationID))
+	if key != ControlledShutdown || version != 0 {
+		// Even in the flexible header the client id is no compact string.
+		dst = binary.BigEndian.AppendUint16(dst, uint16(len(clientID)))
+		dst = append(dst, clientID...)
+	}
+	if req.IsFlexible() {
+		dst = append(dst, 0) // no tagged fields
+	}
+	dst = req.AppendTo(dst)
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	return dst
+}
+
+// DecodeRequest decodes the body that ParseRequestHeader returned. Byte slices
+// of the request alias body; strings are copies.
+//
+// The body is checked against the request's shape first, so that the decoder
+// allocates only for elements whose bytes are really there.
+func DecodeRequest(h RequestHeader, body []byte) (kmsg.Request, error) {
+	req := kmsg.RequestForKey(int16(h.Key))
+	if req == nil {
+		return nil, fmt.Errorf("decode request with key %d: %w", int16(h.Key), ErrUnknownAPIKey)
+	}
+	if h.Version < 0 || h.Version > req.MaxVersion() {
+		return nil, fmt.Errorf("decode %s request: no version %d: %w", h.Key, h.Version, ErrMalformed)
+	}
+	req.SetVersion(h.Version)
+	if err := req.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("decode %s request of version %d: %w: %w", h.Key, h.Version, ErrMalformed, err)
+	}
+	return req, nil
+}
