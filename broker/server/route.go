@@ -1,0 +1,81 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// Handler answers one request. Before it returns nil it calls exactly one of
+// the Request's Respond, Send, Hold or NoReply. An error closes the connection
+// with one log line: it is for what Kafka answers by closing (a body that cannot
+// be decoded, a failed acks=0 produce); everything that has an error code is a
+// reply.
+//
+// The handler runs on the connection's reader goroutine; ctx ends when the
+// connection is closed. Neither the Request nor its Body may be used after the
+// handler has returned.
+type Handler func(ctx context.Context, r *Request) error
+
+// Route is the row of one API key in the broker's table.
+type Route struct {
+	Key      protocol.APIKey
+	Min, Max int16 // versions that are served, inclusive
+
+	// AdvertiseFromZero makes ApiVersions announce version 0 as the lowest,
+	// whatever Min is.
+	AdvertiseFromZero bool
+
+	// Overlap lets a request of this key be handled while earlier ones of the
+	// same key wait in their slots.
+	Overlap bool
+	// Bulk frames may be as large as MaxFrameBytes.
+	Bulk bool
+	// InterBroker keys are accepted only on listeners marked InterBroker.
+	InterBroker bool
+	// AnyVersion routes receive versions outside [Min, Max] too: ApiVersions
+	// answers them with an error code.
+	AnyVersion bool
+
+	Handle Handler
+}
+
+// AdvertisedMin is the lowest version that ApiVersions announces.
+func (r *Route) AdvertisedMin() int16 {
+	if r.AdvertiseFromZero {
+		return 0
+	}
+	return r.Min
+}
+
+// routeTable is indexed by API key; keys are small and dense.
+type routeTable []*Route
+
+// maxAPIKey bounds the table; Kafka's keys are below 100.
+const maxAPIKey = 255
+
+func newRouteTable(routes []Route) (routeTable, error) {
+	var t routeTable
+	for i := range routes {
+		r := &routes[i]
+		if r.Key < 0 || r.Key > maxAPIKey || r.Min < 0 || r.Max < r.Min || r.Handle == nil {
+			return nil, fmt.Errorf("server: route of key %d (versions %d to %d) is not usable", r.Key, r.Min, r.Max)
+		}
+		for int(r.Key) >= len(t) {
+			t = append(t, nil)
+		}
+		if t[r.Key] != nil {
+			return nil, fmt.Errorf("server: two routes for key %d", r.Key)
+		}
+		t[r.Key] = r
+	}
+	return t, nil
+}
+
+func (t routeTable) find(key int16) *Route {
+	if key < 0 || int(key) >= len(t) {
+		return nil
+	}
+	return t[key]
+}
