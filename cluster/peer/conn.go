@@ -11,6 +11,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -184,6 +185,9 @@ func decode(frame []byte, f flight) (kmsg.Response, error) {
 	}
 	resp := f.req.ResponseKind()
 	resp.SetVersion(f.req.GetVersion())
+	if f.req.Key() == int16(kmsg.ApiVersions) && len(body) >= 2 && int16(binary.BigEndian.Uint16(body)) == kerr.UnsupportedVersion.Code {
+		resp.SetVersion(0) // a version that is not known is refused in version 0 (KIP-511)
+	}
 	if err := resp.ReadFrom(body); err != nil {
 		return nil, fmt.Errorf("response to %s: %w", name, err)
 	}

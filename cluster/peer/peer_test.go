@@ -1,0 +1,491 @@
+package peer_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/cluster/peer"
+	"github.com/gracchus-mq/gracchus/internal/inproc"
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// fakeBroker answers on an in-process listener with what handle returns; a nil
+// response leaves the request unanswered.
+type fakeBroker struct {
+	*inproc.Listener
+	handle func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response
+
+	mu       sync.Mutex
+	requests []string // "key version" in the order of arrival
+	conns    []net.Conn
+}
+
+func startBroker(t *testing.T, handle func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response) *fakeBroker {
+	b := &fakeBroker{Listener: inproc.Listen("broker"), handle: handle}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := b.Accept()
+			if err != nil {
+				return
+			}
+			b.mu.Lock()
+			b.conns = append(b.conns, c)
+			b.mu.Unlock()
+			serving.Go(func() { b.serve(t, c) })
+		}
+	})
+	t.Cleanup(func() {
+		b.Close()
+		b.closeConns()
+		serving.Wait()
+	})
+	return b
+}
+
+func (b *fakeBroker) closeConns() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		c.Close()
+	}
+}
+
+func (b *fakeBroker) seen() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.requests)
+}
+
+func (b *fakeBroker) connections() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.conns)
+}
+
+func (b *fakeBroker) serve(t *testing.T, c net.Conn) {
+	defer c.Close()
+	for {
+		frame, err := protocol.ReadFrame(c, 1<<20, nil)
+		if err != nil {
+			return
+		}
+		h, body, err := protocol.ParseRequestHeader(frame)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req, err := protocol.DecodeRequest(h, body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		b.mu.Lock()
+		n := len(b.requests)
+		b.requests = append(b.requests, fmt.Sprint(h.Key, " ", h.Version))
+		b.mu.Unlock()
+		resp := b.handle(n, h, req)
+		if resp == nil {
+			continue
+		}
+		out := protocol.AppendResponseHeader(make([]byte, 4), h.Key, h.Version, h.CorrelationID)
+		out = resp.AppendTo(out)
+		binary.BigEndian.PutUint32(out, uint32(len(out)-4))
+		if _, err := c.Write(out); err != nil {
+			return
+		}
+	}
+}
+
+// answer is the empty response to any request.
+func answer(_ int, _ protocol.RequestHeader, req kmsg.Request) kmsg.Response {
+	resp := req.ResponseKind()
+	resp.SetVersion(req.GetVersion())
+	if versions, ok := resp.(*kmsg.ApiVersionsResponse); ok {
+		for _, key := range []int16{56, 67} {
+			versions.ApiKeys = append(versions.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: key, MinVersion: 0, MaxVersion: 2})
+		}
+	}
+	return resp
+}
+
+func startPool(t *testing.T, cfg peer.Config) *peer.Pool {
+	t.Helper()
+	if cfg.DialSelf == nil {
+		cfg.DialSelf = func(context.Context) (net.Conn, error) { return nil, errors.New("not dialed in this test") }
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = func(context.Context, cluster.Endpoint) (net.Conn, error) {
+			return nil, errors.New("not dialed in this test")
+		}
+	}
+	p, err := peer.New(cfg, cluster.NewView())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+var self = peer.Target{Broker: 1, Purpose: peer.ForController}
+
+func TestVersionsAreThoseOfTheInterBrokerProtocol(t *testing.T) {
+	tests := []struct {
+		req  kmsg.Request
+		want []string
+	}{
+		{kmsg.NewPtrLeaderAndISRRequest(), []string{"LeaderAndIsr 7"}},
+		{kmsg.NewPtrUpdateMetadataRequest(), []string{"UpdateMetadata 8"}},
+		{kmsg.NewPtrStopReplicaRequest(), []string{"StopReplica 4"}},
+		{kmsg.NewPtrControlledShutdownRequest(), []string{"ControlledShutdown 3"}},
+		{kmsg.NewPtrFetchRequest(), []string{"Fetch 17"}},
+		{&kmsg.FetchRequest{Version: 12}, []string{"Fetch 12"}},
+		{kmsg.NewPtrWriteTxnMarkersRequest(), []string{"WriteTxnMarkers 1"}},
+		{kmsg.NewPtrAllocateProducerIDsRequest(), []string{"ApiVersions 3", "AllocateProducerIds 0"}},
+		{kmsg.NewPtrAlterPartitionRequest(), []string{"ApiVersions 3", "AlterPartition 2"}},
+		{&kmsg.AlterPartitionRequest{Version: 1}, []string{"ApiVersions 3", "AlterPartition 1"}},
+		{kmsg.NewPtrAddPartitionsToTxnRequest(), []string{"ApiVersions 3"}},
+		{kmsg.NewPtrMetadataRequest(), nil},
+	}
+	for _, test := range tests {
+		t.Run(kmsg.NameForKey(test.req.Key()), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := startBroker(t, answer)
+				p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial})
+				_, err := p.Send(t.Context(), self, test.req)
+				refused := len(test.want) == 0 || len(test.want) == 1 && test.want[0] == "ApiVersions 3"
+				if refused != errors.Is(err, peer.ErrUnsupportedVersion) || !refused && err != nil {
+					t.Errorf("error %v", err)
+				}
+				if got := b.seen(); !slices.Equal(got, test.want) {
+					t.Errorf("sent %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestVersionsAreAskedOncePerConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBroker(t, func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response {
+			if h.Key == protocol.ApiVersions && h.Version > 0 { // an old broker: version 0, error 35
+				resp := kmsg.NewPtrApiVersionsResponse()
+				resp.ErrorCode = kerr.UnsupportedVersion.Code
+				return resp
+			}
+			return answer(n, h, req)
+		})
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial})
+		for range 3 {
+			if _, err := p.Send(t.Context(), self, kmsg.NewPtrAllocateProducerIDsRequest()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []string{"ApiVersions 3", "ApiVersions 0", "AllocateProducerIds 0", "AllocateProducerIds 0", "AllocateProducerIds 0"}
+		if got := b.seen(); !slices.Equal(got, want) {
+			t.Errorf("sent %v, want %v", got, want)
+		}
+	})
+}
+
+// TestOrder sends many requests and holds that they arrive in order, that no
+// more than MaxInFlight are unanswered, and that each gets its own answer.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const requests, maxInFlight = 50, 5
+		arrived := make(chan int32, requests)
+		proceed := make(chan struct{})
+		b := startBroker(t, func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response {
+			arrived <- req.(*kmsg.ControlledShutdownRequest).BrokerID
+			<-proceed
+			resp := kmsg.NewPtrControlledShutdownResponse()
+			resp.SetVersion(h.Version)
+			resp.PartitionsRemaining = []kmsg.ControlledShutdownResponsePartitionsRemaining{{Topic: "t", Partition: req.(*kmsg.ControlledShutdownRequest).BrokerID}}
+			return resp
+		})
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial, MaxInFlight: maxInFlight})
+		var sending sync.WaitGroup
+		for i := range int32(requests) {
+			sending.Go(func() {
+				req := kmsg.NewPtrControlledShutdownRequest()
+				req.BrokerID = i
+				resp, err := p.Send(t.Context(), self, req)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := resp.(*kmsg.ControlledShutdownResponse).PartitionsRemaining[0].Partition; got != i {
+					t.Errorf("request %d got the answer to %d", i, got)
+				}
+			})
+			synctest.Wait() // Send i is in the queue before Send i+1
+		}
+		for i := range int32(requests) {
+			if got := <-arrived; got != i {
+				t.Errorf("request %d arrived as number %d", got, i)
+			}
+			proceed <- struct{}{}
+		}
+		sending.Wait()
+	})
+}
+
+func TestBrokenConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBroker(t, func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response {
+			if n == 0 {
+				return nil
+			}
+			return answer(n, h, req)
+		})
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial})
+		failed := make(chan error, 1)
+		go func() {
+			_, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest())
+			failed <- err
+		}()
+		synctest.Wait()
+		b.closeConns()
+		if err := <-failed; !errors.Is(err, peer.ErrDisconnected) || !errors.Is(err, io.EOF) {
+			t.Fatalf("request on a connection that was closed: %v", err)
+		}
+		if _, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()); err != nil {
+			t.Fatalf("the next request: %v", err)
+		}
+		// A connection that is closed while idle costs nobody an error.
+		b.closeConns()
+		synctest.Wait()
+		if _, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()); err != nil {
+			t.Fatalf("after an idle close: %v", err)
+		}
+		if got := b.connections(); got != 3 {
+			t.Errorf("%d connections, want 3", got)
+		}
+	})
+}
+
+func TestRequestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBroker(t, func(int, protocol.RequestHeader, kmsg.Request) kmsg.Response { return nil })
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial, RequestTimeout: 7 * time.Second})
+		start := time.Now()
+		_, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest())
+		var timeout net.Error
+		if !errors.Is(err, peer.ErrDisconnected) || !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("a request without answer: %v", err)
+		}
+		if took := time.Since(start); took != 7*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestContextEndsTheWaitOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proceed := make(chan struct{})
+		b := startBroker(t, func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response {
+			<-proceed
+			return answer(n, h, req)
+		})
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.Send(ctx, self, kmsg.NewPtrUpdateMetadataRequest()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error %v", err)
+		}
+		close(proceed)
+		if _, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.connections(); got != 1 {
+			t.Errorf("%d connections, want the one", got)
+		}
+	})
+}
+
+func TestBackoffBetweenDials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("refused")
+		var dialed []time.Duration
+		start := time.Now()
+		p := startPool(t, peer.Config{BrokerID: 1, MinBackoff: 50 * time.Millisecond, MaxBackoff: 150 * time.Millisecond,
+			DialSelf: func(context.Context) (net.Conn, error) {
+				dialed = append(dialed, time.Since(start))
+				return nil, refused
+			}})
+		for range 5 {
+			if _, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()); !errors.Is(err, refused) {
+				t.Fatalf("error %v", err)
+			}
+		}
+		const ms = time.Millisecond
+		if want := []time.Duration{0, 50 * ms, 150 * ms, 300 * ms, 450 * ms}; !slices.Equal(dialed, want) {
+			t.Errorf("dialed at %v, want %v", dialed, want)
+		}
+	})
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dialing := make(chan struct{})
+		p := startPool(t, peer.Config{BrokerID: 1, MaxQueued: 2,
+			DialSelf: func(ctx context.Context) (net.Conn, error) {
+				<-dialing
+				return nil, errors.New("refused")
+			}})
+		results := make(chan error, 4)
+		for range 4 {
+			go func() {
+				_, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest())
+				results <- err
+			}()
+			synctest.Wait()
+		}
+		// One is being dialed for, two wait, the fourth is one too many.
+		if err := <-results; !errors.Is(err, peer.ErrQueueFull) {
+			t.Errorf("error %v", err)
+		}
+		close(dialing)
+		for range 3 {
+			if err := <-results; err == nil || errors.Is(err, peer.ErrQueueFull) {
+				t.Errorf("a request that waited for a failed dial: %v", err)
+			}
+		}
+	})
+}
+
+func TestStopFailsWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBroker(t, func(int, protocol.RequestHeader, kmsg.Request) kmsg.Response { return nil })
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial, MaxInFlight: 1})
+		results := make(chan error, 3)
+		for range 3 {
+			go func() {
+				_, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest())
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		if err := p.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := <-results; !errors.Is(err, peer.ErrStopped) {
+				t.Errorf("error %v", err)
+			}
+		}
+		if _, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()); !errors.Is(err, peer.ErrStopped) {
+			t.Errorf("after the stop: %v", err)
+		}
+	})
+}
+
+func TestWhereARequestGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBroker(t, answer)
+		var dialed []cluster.Endpoint
+		view := cluster.NewView()
+		internal := cluster.Endpoint{Listener: "INTERNAL", Host: "two", Port: 9093, SecurityProtocol: "PLAINTEXT"}
+		view.Apply(cluster.Update{Brokers: []cluster.Broker{
+			{ID: 2, Endpoints: []cluster.Endpoint{{Listener: "CLIENTS", Host: "x", Port: 1}, internal}},
+			{ID: 3, Endpoints: []cluster.Endpoint{{Listener: "CLIENTS", Host: "y", Port: 1}}},
+		}})
+		p, err := peer.New(peer.Config{
+			BrokerID: 1, Listener: "INTERNAL", DialSelf: b.Dial,
+			Dial: func(ctx context.Context, e cluster.Endpoint) (net.Conn, error) {
+				dialed = append(dialed, e)
+				return b.Dial(ctx)
+			},
+		}, view)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Start(t.Context())
+		defer p.Stop(context.Background())
+
+		send := func(to peer.Target) error {
+			_, err := p.Send(t.Context(), to, kmsg.NewPtrUpdateMetadataRequest())
+			return err
+		}
+		moved := internal
+		moved.Port = 9999
+		for _, to := range []peer.Target{
+			{Broker: 2},                  // by the view
+			{Broker: 2},                  // on the same connection
+			{Broker: 2, Endpoint: moved}, // to another address
+			{Broker: 2, Purpose: peer.FromController},
+			{Broker: 1, Endpoint: internal}, // oneself, never by address
+		} {
+			if err := send(to); err != nil {
+				t.Errorf("%v: %v", to, err)
+			}
+		}
+		if want := []cluster.Endpoint{internal, moved, internal}; !slices.Equal(dialed, want) {
+			t.Errorf("dialed %v, want %v", dialed, want)
+		}
+		for _, id := range []int32{3, 4} {
+			if err := send(peer.Target{Broker: id}); !errors.Is(err, peer.ErrUnknownBroker) {
+				t.Errorf("broker %d: %v", id, err)
+			}
+		}
+	})
+}
+
+// TestMalformedResponses gives the pool what no broker should send.
+func TestMalformedResponses(t *testing.T) {
+	tests := map[string][]byte{
+		"short":            {0, 0, 0, 2, 0, 0},
+		"negative size":    {255, 255, 255, 255},
+		"too large":        {127, 255, 255, 255},
+		"wrong id":         {0, 0, 0, 8, 0, 0, 0, 99, 0, 0, 0, 0},
+		"endless tags":     {0, 0, 0, 9, 0, 0, 0, 0, 255, 255, 255, 255, 15},
+		"tag past the end": {0, 0, 0, 7, 0, 0, 0, 0, 1, 0, 9},
+		"no body":          {0, 0, 0, 5, 0, 0, 0, 0, 0},
+	}
+	for name, frame := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := inproc.Listen("broken")
+				defer l.Close()
+				go func() {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					defer c.Close()
+					if _, err := protocol.ReadFrame(c, 1<<20, nil); err == nil {
+						c.Write(frame)
+						io.Copy(io.Discard, c)
+					}
+				}()
+				p := startPool(t, peer.Config{BrokerID: 1, DialSelf: l.Dial, MaxResponse: 1 << 20})
+				start := time.Now()
+				if _, err := p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()); err == nil {
+					t.Error("the response was accepted")
+				}
+				if time.Since(start) != 0 {
+					t.Error("it was noticed by the timeout only")
+				}
+			})
+		})
+	}
+}
