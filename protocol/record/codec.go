@@ -3,6 +3,8 @@ package record
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -47,16 +49,82 @@ func ParseCodec(name string) (Codec, bool) {
 }
 
 // Compress appends src, compressed, to dst. With None it appends src as it is.
+// Levels outside the codec's range are moved to its nearest end.
 func Compress(dst, src []byte, codec Codec, level int) ([]byte, error) {
-	panic("not yet")
+	switch codec {
+	case None:
+		return append(dst, src...), nil
+	case Gzip:
+		return compressGzip(dst, src, level)
+	case Snappy:
+		return compressSnappy(dst, src), nil
+	case LZ4:
+		return compressLZ4(dst, src, level)
+	case Zstd:
+		return compressZstd(dst, src, level)
+	}
+	return dst, fmt.Errorf("compress with %v: %w", codec, errors.ErrUnsupported)
 }
 
-// Decompress returns the decompressed src in a new slice of at most max bytes;
-// with None it returns src itself. It never allocates more than a small multiple
-// of max, whatever src claims.
+// Decompress returns the decompressed src in a new slice of at most limit bytes;
+// with None it returns src itself. What it allocates is bounded by a small
+// multiple of limit, whatever src claims.
 //
-// Errors: ErrTooLarge (wrapped) if there would be more than max bytes, else one
+// Errors: ErrTooLarge (wrapped) if there would be more than limit bytes, else one
 // that wraps kerr.CorruptMessage.
-func Decompress(src []byte, codec Codec, max int) ([]byte, error) {
-	return nil, kerr.CorruptMessage
+func Decompress(src []byte, codec Codec, limit int) ([]byte, error) {
+	if codec == None {
+		if len(src) > limit {
+			return nil, ErrTooLarge
+		}
+		return src, nil
+	}
+	return decompress(nil, src, codec, limit)
+}
+
+// decompress is Decompress into dst[:0], grown as needed; codec is not None.
+func decompress(dst, src []byte, codec Codec, limit int) ([]byte, error) {
+	var err error
+	switch codec {
+	case Gzip:
+		dst, err = decompressGzip(dst[:0], src, limit)
+	case Snappy:
+		dst, err = decompressSnappy(dst[:0], src, limit)
+	case LZ4:
+		dst, err = decompressLZ4(dst[:0], src, limit)
+	case Zstd:
+		dst, err = decompressZstd(dst[:0], src, limit)
+	default:
+		err = errors.ErrUnsupported
+	}
+	switch {
+	case err == nil:
+		return dst, nil
+	case errors.Is(err, ErrTooLarge):
+		return nil, fmt.Errorf("%d bytes of %v, decompressed to at most %d: %w", len(src), codec, limit, ErrTooLarge)
+	}
+	return nil, fmt.Errorf("decompress %d bytes of %v: %w: %w", len(src), codec, kerr.CorruptMessage, err)
+}
+
+// firstGuess is the capacity with which the output of n compressed bytes begins.
+func firstGuess(n, limit int) int { return min(limit, 4*n+512) }
+
+// readBounded appends all of r to dst, which must not grow beyond limit bytes.
+func readBounded(dst []byte, r io.Reader, sourceBytes, limit int) ([]byte, error) {
+	dst = slices.Grow(dst, firstGuess(sourceBytes, limit)+1)
+	for {
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, min(len(dst), limit+1-len(dst)))
+		}
+		n, err := r.Read(dst[len(dst):min(cap(dst), limit+1)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case len(dst) > limit:
+			return nil, ErrTooLarge
+		case err == io.EOF:
+			return dst, nil
+		case err != nil:
+			return nil, err
+		}
+	}
 }

@@ -1,16 +1,20 @@
 package record
 
-import "iter"
+import (
+	"fmt"
+	"iter"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
 
 // Record is one record of a batch. Its slices alias the buffer that it was read
 // from: the batch, or what the batch was decompressed to.
 type Record struct {
 	TimestampDelta int64 // ms after the batch's base timestamp
 	OffsetDelta    int32
+	HeaderCount    int32  // how many headers Headers gives
 	Key, Value     []byte // nil if absent
-	// HeaderCount says how many headers Headers gives.
-	HeaderCount int
-	headers     []byte
+	headers        []byte
 }
 
 // Header is one header of a record.
@@ -19,15 +23,8 @@ type Header struct {
 	Value []byte // nil if absent
 }
 
-// Headers iterates over the record's headers without copying them.
-func (r Record) Headers() iter.Seq[Header] { panic("not yet") }
-
-// Records iterates over the batch's records, decompressing them first if need
-// be, into a new buffer of at most maxDecompressed bytes. The iteration ends
-// with the first error, which wraps kerr.InvalidRecord if the records are not
-// what the header promises, kerr.CorruptMessage if they cannot be decompressed,
-// ErrTooLarge if they exceed the bound.
-func (b Batch) Records(maxDecompressed int) iter.Seq2[Record, error] { panic("not yet") }
+// Offset is the record's offset.
+func (b Batch) Offset(r Record) int64 { return b.BaseOffset() + int64(r.OffsetDelta) }
 
 // Timestamp is the record's timestamp in ms since 1970.
 func (b Batch) Timestamp(r Record) int64 {
@@ -37,5 +34,142 @@ func (b Batch) Timestamp(r Record) int64 {
 	return b.BaseTimestamp() + r.TimestampDelta
 }
 
-// Offset is the record's offset.
-func (b Batch) Offset(r Record) int64 { return b.BaseOffset() + int64(r.OffsetDelta) }
+// Records iterates over the batch's records, decompressing them first if need
+// be, into a new buffer of at most maxDecompressed bytes. The iteration ends
+// with the first error, which wraps kerr.InvalidRecord if the records are not
+// what the header promises, kerr.CorruptMessage if they cannot be decompressed,
+// ErrTooLarge if they exceed the bound.
+func (b Batch) Records(maxDecompressed int) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		payload := b.Payload()
+		if codec := b.Codec(); codec != None {
+			var err error
+			if payload, err = Decompress(payload, codec, maxDecompressed); err != nil {
+				yield(Record{}, fmt.Errorf("batch at offset %d: %w", b.BaseOffset(), err))
+				return
+			}
+		}
+		w := walker{rest: payload, left: b.Count()}
+		var r Record
+		for w.next(&r) {
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if err := w.err(); err != nil {
+			yield(Record{}, fmt.Errorf("batch at offset %d: %w", b.BaseOffset(), err))
+		}
+	}
+}
+
+// Headers iterates over the record's headers without copying them.
+func (r Record) Headers() iter.Seq[Header] {
+	return func(yield func(Header) bool) {
+		rest := r.headers
+		for range r.HeaderCount {
+			var h Header
+			var ok bool
+			if h, rest, ok = nextHeader(rest); !ok || !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// walker reads the records of an uncompressed payload one after the other.
+type walker struct {
+	rest []byte
+	left int32 // records that the batch's header promises and that are still to come
+	bad  bool
+}
+
+// next reads the next record into r. It returns false at the end, which is an
+// error if err says so.
+func (w *walker) next(r *Record) bool {
+	if w.left <= 0 || w.bad {
+		return false
+	}
+	rest, ok := nextRecord(w.rest, r)
+	if !ok {
+		w.bad = true
+		return false
+	}
+	w.rest = rest
+	w.left--
+	return true
+}
+
+// err says, once next has returned false, whether all the promised records were
+// there and nothing else.
+func (w *walker) err() error {
+	switch {
+	case w.bad:
+		return fmt.Errorf("a record is malformed, %d records before the end: %w", w.left, kerr.InvalidRecord)
+	case w.left < 0:
+		return fmt.Errorf("batch claims a negative number of records: %w", kerr.InvalidRecord)
+	case len(w.rest) > 0:
+		return fmt.Errorf("%d bytes after the last record: %w", len(w.rest), kerr.InvalidRecord)
+	}
+	return nil
+}
+
+// nextRecord reads the record that buf begins with and returns what follows it.
+// A record is: its length, attributes of one byte (unused), timestamp delta,
+// offset delta, key, value, number of headers, headers; all numbers are varints,
+// and a length of −1 is a null. The parts must fill the length exactly.
+func nextRecord(buf []byte, r *Record) (rest []byte, ok bool) {
+	length, n := varint(buf)
+	if n == 0 || length < 1 || int(length) > len(buf)-n {
+		return nil, false
+	}
+	body, rest := buf[n:n+int(length)], buf[n+int(length):]
+	body = body[1:] // attributes
+	if r.TimestampDelta, n = varlong(body); n == 0 {
+		return nil, false
+	}
+	body = body[n:]
+	if r.OffsetDelta, n = varint(body); n == 0 {
+		return nil, false
+	}
+	if r.Key, body, ok = nextBytes(body[n:]); !ok {
+		return nil, false
+	}
+	if r.Value, body, ok = nextBytes(body); !ok {
+		return nil, false
+	}
+	if r.HeaderCount, n = varint(body); n == 0 || r.HeaderCount < 0 {
+		return nil, false
+	}
+	body = body[n:]
+	r.headers = body
+	for range r.HeaderCount {
+		if _, body, ok = nextHeader(body); !ok {
+			return nil, false
+		}
+	}
+	return rest, len(body) == 0
+}
+
+// nextBytes reads bytes with their length before them, nil if that is −1. (Kafka
+// takes any negative length for a null, and so do we.)
+func nextBytes(b []byte) (v, rest []byte, ok bool) {
+	length, n := varint(b)
+	switch {
+	case n == 0:
+		return nil, nil, false
+	case length < 0:
+		return nil, b[n:], true
+	case int(length) > len(b)-n:
+		return nil, nil, false
+	}
+	end := n + int(length)
+	return b[n:end:end], b[end:], true
+}
+
+func nextHeader(b []byte) (h Header, rest []byte, ok bool) {
+	if h.Key, rest, ok = nextBytes(b); !ok || h.Key == nil {
+		return Header{}, nil, false
+	}
+	h.Value, rest, ok = nextBytes(rest)
+	return h, rest, ok
+}

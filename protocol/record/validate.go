@@ -1,6 +1,12 @@
 package record
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
 
 // Origin says who appends, which decides what is checked.
 type Origin int8
@@ -17,6 +23,10 @@ const CompressionProducer Codec = -1
 // DefaultMaxDecompressed bounds what a batch may decompress to if LeaderRules
 // does not say otherwise.
 const DefaultMaxDecompressed = 128 << 20
+
+// firstZstdProduce is the first version of Produce that may carry zstd
+// (KIP-110).
+const firstZstdProduce = 7
 
 // LeaderRules is what a leader demands of a batch before it appends it.
 type LeaderRules struct {
@@ -43,34 +53,252 @@ type LeaderRules struct {
 	MaxDecompressed int // bytes; 0 means DefaultMaxDecompressed
 }
 
-// RecordError says what is wrong with one record of a batch.
-type RecordError struct {
-	BatchIndex int32 // the record's index in the batch
-	Message    string
-}
-
-// InvalidRecordError refuses a batch because of single records.
-type InvalidRecordError struct {
-	// Err is kerr.InvalidRecord or kerr.InvalidTimestamp.
-	Err          error
-	RecordErrors []RecordError
-}
-
-func (e *InvalidRecordError) Error() string {
-	return fmt.Sprintf("%d records rejected: %v", len(e.RecordErrors), e.Err)
-}
-
-func (e *InvalidRecordError) Unwrap() error { return e.Err }
-
 // ValidateForLeader checks records, the bytes of one partition in a Produce
 // request, and returns the batch to append. It is records itself, patched in
-// place, unless the codec or the records' offsets must change: then it is a new
-// one. Offset and leader epoch are left to the log. logAppendTimeMS is NowMS on
-// a LogAppendTime topic, else NoTimestamp.
+// place and without the partial batch that may follow it, unless the codec or
+// the records' offsets must change: then it is a new one. Offset and leader
+// epoch are left to the log. logAppendTimeMS is NowMS on a LogAppendTime topic,
+// else NoTimestamp.
 //
 // Errors wrap kerr.InvalidRecord, InvalidTimestamp, CorruptMessage,
 // MessageTooLarge, RecordListTooLarge or UnsupportedCompressionType; faults of
 // single records come as *InvalidRecordError.
+//
+// The checks come in Kafka's order, so that a batch with several faults gets the
+// same error.
 func ValidateForLeader(records []byte, r LeaderRules) (b Batch, logAppendTimeMS int64, err error) {
-	panic("not yet")
+	if b, err = theOnlyBatch(records); err != nil {
+		return nil, 0, err
+	}
+	if err := r.checkBytes(b); err != nil {
+		return nil, 0, err
+	}
+	if err := r.checkHeader(b); err != nil {
+		return nil, 0, err
+	}
+	if b, err = r.checkRecords(b); err != nil {
+		return nil, 0, err
+	}
+	if len(b) > int(r.SegmentBytes) {
+		return nil, 0, fmt.Errorf("batch of %d bytes, segments have at most %d: %w", len(b), r.SegmentBytes, kerr.RecordListTooLarge)
+	}
+	if r.TimestampType == LogAppendTime {
+		return b, r.NowMS, nil
+	}
+	return b, NoTimestamp, nil
+}
+
+// theOnlyBatch cuts off a partial batch at the end, as Kafka does, but tolerates
+// nothing else beside the one batch that Produce carries since version 3.
+func theOnlyBatch(records []byte) (Batch, error) {
+	b, rest, err := Next(records)
+	switch {
+	case errors.Is(err, ErrTruncated):
+		return nil, fmt.Errorf("%d bytes hold no whole record batch: %w", len(records), kerr.InvalidRecord)
+	case errors.Is(err, ErrUnsupportedMagic):
+		return nil, fmt.Errorf("message format %d, only 2 is accepted: %w", b.Magic(), kerr.InvalidRecord)
+	case err != nil:
+		return nil, err
+	}
+	switch _, _, err := Next(rest); {
+	case errors.Is(err, ErrTruncated):
+		return b, nil
+	case err != nil && !errors.Is(err, ErrUnsupportedMagic):
+		return nil, err
+	}
+	return nil, fmt.Errorf("more than one record batch for a partition: %w", kerr.InvalidRecord)
+}
+
+// checkBytes is what Kafka checks outside of the log's lock.
+func (r *LeaderRules) checkBytes(b Batch) error {
+	if r.Origin == Client {
+		if b.Codec() == Zstd && r.ProduceVersion < firstZstdProduce {
+			return fmt.Errorf("zstd in Produce version %d: %w", r.ProduceVersion, kerr.UnsupportedCompressionType)
+		}
+		if b.BaseOffset() != 0 {
+			return fmt.Errorf("producer sent a batch with base offset %d instead of 0: %w", b.BaseOffset(), kerr.InvalidRecord)
+		}
+	}
+	if err := r.checkSize(b); err != nil {
+		return err
+	}
+	if err := b.CheckCRC(); err != nil {
+		return err
+	}
+	if b.Codec() > Zstd {
+		return fmt.Errorf("%v: %w", b.Codec(), kerr.UnsupportedCompressionType)
+	}
+	return nil
+}
+
+func (r *LeaderRules) checkSize(b Batch) error {
+	if len(b) > int(r.MaxMessageBytes) {
+		return fmt.Errorf("batch of %d bytes, at most %d are allowed: %w", len(b), r.MaxMessageBytes, kerr.MessageTooLarge)
+	}
+	return nil
+}
+
+// checkHeader holds the rules of a client's batch; a coordinator may write
+// control records and sets no sequence numbers.
+func (r *LeaderRules) checkHeader(b Batch) error {
+	if r.Origin != Client {
+		return nil
+	}
+	span := int64(b.LastOffsetDelta()) + 1
+	switch count := int64(b.Count()); {
+	case span <= 0:
+		return fmt.Errorf("batch with a last offset delta of %d: %w", b.LastOffsetDelta(), kerr.InvalidRecord)
+	case count <= 0:
+		return fmt.Errorf("batch of %d records: %w", count, kerr.InvalidRecord)
+	case count != span:
+		return fmt.Errorf("batch of %d records takes %d offsets: %w", count, span, kerr.InvalidRecord)
+	case b.IsControl():
+		return fmt.Errorf("clients may not write control records: %w", kerr.InvalidRecord)
+	case b.HasProducerID() && b.BaseSequence() < 0:
+		return fmt.Errorf("batch of producer %d with sequence number %d: %w", b.ProducerID(), b.BaseSequence(), kerr.InvalidRecord)
+	}
+	return nil
+}
+
+// checkRecords walks the records where that is needed, and settles the batch's
+// timestamp and codec.
+func (r *LeaderRules) checkRecords(b Batch) (Batch, error) {
+	target := r.TargetCodec
+	if target == CompressionProducer || b.IsControl() {
+		target = b.Codec()
+	}
+	maxTimestamp := b.MaxTimestamp()
+	if r.mustOpen(b, target) {
+		payload, free, err := r.open(b)
+		if err != nil {
+			return nil, err
+		}
+		defer free()
+		seen, err := r.walk(b, payload)
+		if err != nil {
+			return nil, err
+		}
+		if target != b.Codec() || !seen.offsetsInOrder {
+			return r.rebuild(b, payload, target)
+		}
+		maxTimestamp = seen.maxTimestamp
+	}
+	if r.TimestampType == LogAppendTime {
+		maxTimestamp = r.NowMS
+	}
+	b.SetMaxTimestamp(maxTimestamp, r.TimestampType)
+	return b, nil
+}
+
+// mustOpen decides whether the records must be looked at. Walking uncompressed
+// ones is cheap, so that they always are; decompressing is most of the work that
+// a broker can have with a batch, so that it is done only where the header cannot
+// answer for the records.
+func (r *LeaderRules) mustOpen(b Batch, target Codec) bool {
+	switch {
+	case b.Codec() == None, r.Full:
+		return true
+	case target != b.Codec():
+		return true // the records must be compressed anew
+	case r.Compacted:
+		return true // each record needs a key
+	case b.TimestampType() == LogAppendTime:
+		return true // refused, record by record
+	case r.TimestampType == LogAppendTime:
+		return false
+	}
+	return r.BeforeMaxMS != math.MaxInt64 || r.AfterMaxMS != math.MaxInt64 || b.MaxTimestamp() == NoTimestamp
+}
+
+// open returns the uncompressed payload and what must be called when it is not
+// used any more.
+func (r *LeaderRules) open(b Batch) (payload []byte, free func(), err error) {
+	if b.Codec() == None {
+		return b.Payload(), func() {}, nil
+	}
+	limit := r.MaxDecompressed
+	if limit == 0 {
+		limit = DefaultMaxDecompressed
+	}
+	buf := getScratch()
+	payload, err = decompress(*buf, b.Payload(), b.Codec(), limit)
+	if err != nil {
+		putScratch(buf)
+		if errors.Is(err, ErrTooLarge) {
+			err = fmt.Errorf("%w: %w", kerr.MessageTooLarge, err)
+		}
+		return nil, nil, err
+	}
+	*buf = payload
+	return payload, func() { putScratch(buf) }, nil
+}
+
+// walkResult is what the records say about their batch.
+type walkResult struct {
+	maxTimestamp   int64
+	offsetsInOrder bool // the deltas are 0, 1, 2, ...
+}
+
+func (r *LeaderRules) walk(b Batch, payload []byte) (walkResult, error) {
+	seen := walkResult{maxTimestamp: NoTimestamp, offsetsInOrder: true}
+	var faults recordFaults
+	w := walker{rest: payload, left: b.Count()}
+	base, batchType := b.BaseTimestamp(), b.TimestampType()
+	var rec Record
+	for i := int32(0); w.next(&rec); i++ {
+		timestamp := base + rec.TimestampDelta
+		if batchType == LogAppendTime {
+			timestamp = b.MaxTimestamp()
+		}
+		switch {
+		case r.Compacted && rec.Key == nil:
+			faults.keyMissing(i)
+		case r.TimestampType == CreateTime && timestamp != NoTimestamp:
+			if r.outOfRange(timestamp) {
+				faults.timestampOutOfRange(i, timestamp, r)
+			}
+		case batchType == LogAppendTime:
+			faults.logAppendTime(i)
+		}
+		seen.maxTimestamp = max(seen.maxTimestamp, timestamp)
+		seen.offsetsInOrder = seen.offsetsInOrder && rec.OffsetDelta == i
+	}
+	if err := w.err(); err != nil {
+		return walkResult{}, err
+	}
+	return seen, faults.err()
+}
+
+func (r *LeaderRules) outOfRange(timestamp int64) bool {
+	if timestamp < r.NowMS {
+		return r.BeforeMaxMS != math.MaxInt64 && timestamp < r.NowMS-r.BeforeMaxMS
+	}
+	return timestamp-r.NowMS > r.AfterMaxMS
+}
+
+// rebuild writes the records again, with another codec or with offsets in order.
+func (r *LeaderRules) rebuild(b Batch, payload []byte, target Codec) (Batch, error) {
+	builder := NewBuilder().
+		SetBaseOffset(b.BaseOffset()).
+		SetCodec(target, r.TargetLevel).
+		SetProducer(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence())
+	if b.IsTransactional() {
+		builder.SetTransactional()
+	}
+	if b.IsControl() {
+		builder.SetControl()
+	}
+	if r.TimestampType == LogAppendTime {
+		builder.SetLogAppendTime(r.NowMS)
+	}
+	w := walker{rest: payload, left: b.Count()}
+	var rec Record
+	for w.next(&rec) {
+		builder.appendRecord(b.Timestamp(rec), &rec)
+	}
+	rebuilt, err := builder.Build()
+	if err != nil {
+		return nil, err
+	}
+	return rebuilt, r.checkSize(rebuilt)
 }
