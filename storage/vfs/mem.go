@@ -1,1 +1,453 @@
 package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Mem is a file system in memory that knows which part of it is durable.
+//
+// Every file has two contents, the one that readers see and the one on the
+// imagined disk, and between them the list of writes and truncations that no
+// Sync has made durable yet. Every directory likewise has its names, its names
+// on disk, and between them the creations, removals and renames that no SyncDir
+// has made durable. [Mem.Crash] draws from these lists. POSIX is taken at its
+// word: syncing a file does not make its name durable, and unsynced operations
+// may survive in any combination.
+//
+// Names are slash-separated; "a", "/a" and "./a" are the same. One mutex guards
+// everything: the type is meant for tests.
+type Mem struct {
+	mu            sync.Mutex
+	root          *memNode
+	pending       []nameOp // unsynced operations on names, oldest first
+	locks         map[*memNode]bool
+	open          int
+	usable, total int64
+}
+
+// memNode is a file or a directory. A file that was removed lives on as long as
+// somebody has it open.
+type memNode struct {
+	perm  fs.FileMode
+	mtime time.Time
+
+	names, disk map[string]*memNode // of a directory: as seen, and as durable
+
+	data, durable content  // of a file: as seen, and as durable
+	unsynced      []dataOp // what leads from durable to data, oldest first
+}
+
+// nameOp is one change of a directory, or of two for a rename.
+type nameOp struct {
+	dir     *memNode
+	removed string // name that went away, "" if none
+	to      *memNode
+	added   string // name that appeared in to, "" if none
+	node    *memNode
+}
+
+// dataOp is a write (data set) or a truncation to off.
+type dataOp struct {
+	off  int64
+	data []byte
+}
+
+// NewMem returns an empty file system with 1 TiB of space.
+func NewMem() *Mem {
+	return &Mem{root: newMemDir(), locks: map[*memNode]bool{}, usable: 1 << 40, total: 1 << 40}
+}
+
+func newMemDir() *memNode {
+	return &memNode{perm: fs.ModeDir | 0o755, mtime: time.Now(), names: map[string]*memNode{}, disk: map[string]*memNode{}}
+}
+
+func (n *memNode) isDir() bool { return n.names != nil }
+
+// SetSpace sets what Space returns; it does not limit anything (see FullAfter).
+func (m *Mem) SetSpace(usable, total int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.usable, m.total = usable, total
+}
+
+// OpenFiles is the number of files that are open now.
+func (m *Mem) OpenFiles() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open
+}
+
+func clean(name string) string { return path.Clean("/" + name) }
+
+// find returns the node of a name, nil if there is none.
+func (m *Mem) find(name string) *memNode {
+	n := m.root
+	for part := range strings.SplitSeq(strings.TrimPrefix(clean(name), "/"), "/") {
+		if part == "" {
+			continue
+		}
+		if !n.isDir() || n.names[part] == nil {
+			return nil
+		}
+		n = n.names[part]
+	}
+	return n
+}
+
+// parent returns the directory of a name, nil if there is none.
+func (m *Mem) parent(name string) (dir *memNode, base string) {
+	d, base := path.Split(clean(name))
+	dir = m.find(d)
+	if dir != nil && !dir.isDir() {
+		dir = nil
+	}
+	return dir, base
+}
+
+func pathError(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+func (m *Mem) add(dir *memNode, name string, node *memNode) {
+	dir.names[name] = node
+	m.pending = append(m.pending, nameOp{dir: dir, to: dir, added: name, node: node})
+}
+
+func (m *Mem) drop(dir *memNode, name string) {
+	node := dir.names[name]
+	delete(dir.names, name)
+	m.pending = append(m.pending, nameOp{dir: dir, removed: name, to: dir, node: node})
+}
+
+func (m *Mem) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, base := m.parent(name)
+	if dir == nil {
+		return nil, pathError("open", name, fs.ErrNotExist)
+	}
+	node := dir.names[base]
+	switch {
+	case node == nil && flag&os.O_CREATE == 0:
+		return nil, pathError("open", name, fs.ErrNotExist)
+	case node != nil && flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL:
+		return nil, pathError("open", name, fs.ErrExist)
+	case node != nil && node.isDir():
+		return nil, pathError("open", name, syscall.EISDIR)
+	case node == nil:
+		node = &memNode{perm: perm, mtime: time.Now()}
+		m.add(dir, base, node)
+	}
+	f := &memFile{fs: m, node: node, name: name, writable: flag&(os.O_WRONLY|os.O_RDWR) != 0, readable: flag&os.O_WRONLY == 0}
+	if flag&os.O_TRUNC != 0 && f.writable && node.data.size > 0 {
+		node.truncate(0)
+	}
+	m.open++
+	return f, nil
+}
+
+func (m *Mem) MkdirAll(name string, perm fs.FileMode) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.root
+	for part := range strings.SplitSeq(strings.TrimPrefix(clean(name), "/"), "/") {
+		if part == "" {
+			continue
+		}
+		next := n.names[part]
+		if next == nil {
+			next = newMemDir()
+			m.add(n, part, next)
+		} else if !next.isDir() {
+			return pathError("mkdir", name, syscall.ENOTDIR)
+		}
+		n = next
+	}
+	return nil
+}
+
+func (m *Mem) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, base := m.parent(name)
+	if dir == nil || dir.names[base] == nil {
+		return pathError("remove", name, fs.ErrNotExist)
+	}
+	if n := dir.names[base]; n.isDir() && len(n.names) > 0 {
+		return pathError("remove", name, syscall.ENOTEMPTY)
+	}
+	m.drop(dir, base)
+	return nil
+}
+
+func (m *Mem) RemoveAll(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, base := m.parent(name)
+	if dir != nil && dir.names[base] != nil {
+		m.removeTree(dir, base)
+	}
+	return nil
+}
+
+func (m *Mem) removeTree(dir *memNode, name string) {
+	node := dir.names[name]
+	for _, child := range slices.Sorted(maps.Keys(node.names)) {
+		m.removeTree(node, child)
+	}
+	m.drop(dir, name)
+}
+
+func (m *Mem) Rename(oldName, newName string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fail := func(err error) error {
+		return &os.LinkError{Op: "rename", Old: oldName, New: newName, Err: err}
+	}
+	from, oldBase := m.parent(oldName)
+	to, newBase := m.parent(newName)
+	if from == nil || to == nil || from.names[oldBase] == nil {
+		return fail(fs.ErrNotExist)
+	}
+	node, there := from.names[oldBase], to.names[newBase]
+	switch {
+	case node == there:
+		return nil
+	case there != nil && there.isDir() && !node.isDir():
+		return fail(syscall.EISDIR)
+	case there != nil && there.isDir() && len(there.names) > 0:
+		return fail(fs.ErrExist)
+	case there != nil && !there.isDir() && node.isDir():
+		return fail(syscall.ENOTDIR)
+	}
+	delete(from.names, oldBase)
+	to.names[newBase] = node
+	m.pending = append(m.pending, nameOp{dir: from, removed: oldBase, to: to, added: newBase, node: node})
+	return nil
+}
+
+func (m *Mem) ReadDir(name string) ([]fs.DirEntry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.find(name)
+	if n == nil {
+		return nil, pathError("open", name, fs.ErrNotExist)
+	}
+	if !n.isDir() {
+		return nil, pathError("readdir", name, syscall.ENOTDIR)
+	}
+	entries := make([]fs.DirEntry, 0, len(n.names))
+	for _, base := range slices.Sorted(maps.Keys(n.names)) {
+		entries = append(entries, fs.FileInfoToDirEntry(n.names[base].info(base)))
+	}
+	return entries, nil
+}
+
+func (m *Mem) Stat(name string) (fs.FileInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.find(name)
+	if n == nil {
+		return nil, pathError("stat", name, fs.ErrNotExist)
+	}
+	return n.info(path.Base(clean(name))), nil
+}
+
+func (m *Mem) SyncDir(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir := m.find(name)
+	if dir == nil || !dir.isDir() {
+		return pathError("sync", name, fs.ErrNotExist)
+	}
+	m.pending = slices.DeleteFunc(m.pending, func(op nameOp) bool {
+		if op.dir != dir && op.to != dir {
+			return false
+		}
+		op.apply(func(n *memNode) map[string]*memNode { return n.disk })
+		return true
+	})
+	return nil
+}
+
+// apply does the operation to the names that names returns for a directory. A
+// rename is one operation, as in any file system with a journal.
+func (op nameOp) apply(names func(dir *memNode) map[string]*memNode) {
+	if op.removed != "" && names(op.dir)[op.removed] == op.node {
+		delete(names(op.dir), op.removed)
+	}
+	if op.added != "" {
+		names(op.to)[op.added] = op.node
+	}
+}
+
+func (m *Mem) Lock(name string) (io.Closer, error) {
+	f, err := m.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	mf := f.(*memFile)
+	m.mu.Lock()
+	locked := m.locks[mf.node]
+	m.locks[mf.node] = true
+	m.mu.Unlock()
+	if locked {
+		f.Close()
+		return nil, pathError("lock", name, ErrLocked)
+	}
+	return &memLock{mf}, nil
+}
+
+type memLock struct{ *memFile }
+
+func (l *memLock) Close() error {
+	l.fs.mu.Lock()
+	delete(l.fs.locks, l.node)
+	l.fs.mu.Unlock()
+	return l.memFile.Close()
+}
+
+func (m *Mem) Space(name string) (usable, total int64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.find(name) == nil {
+		return 0, 0, pathError("statfs", name, fs.ErrNotExist)
+	}
+	return m.usable, m.total, nil
+}
+
+// memFile is an open file of a Mem.
+type memFile struct {
+	fs                 *Mem
+	node               *memNode
+	name               string
+	readable, writable bool
+	closed             bool
+}
+
+func (f *memFile) Name() string { return f.name }
+
+// use locks the file system and checks that the file may be used.
+func (f *memFile) use(op string, allowed bool) (unlock func(), err error) {
+	f.fs.mu.Lock()
+	switch {
+	case f.closed:
+		err = pathError(op, f.name, fs.ErrClosed)
+	case !allowed:
+		err = pathError(op, f.name, syscall.EBADF)
+	}
+	return f.fs.mu.Unlock, err
+}
+
+var errNegativeOffset = errors.New("negative offset")
+
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	unlock, err := f.use("read", f.readable)
+	defer unlock()
+	if err == nil && off < 0 {
+		err = pathError("read", f.name, errNegativeOffset)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return f.node.data.readAt(p, off)
+}
+
+func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+	unlock, err := f.use("write", f.writable)
+	defer unlock()
+	if err == nil && off < 0 {
+		err = pathError("write", f.name, errNegativeOffset)
+	}
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	f.node.data.writeAt(p, off)
+	f.node.unsynced = append(f.node.unsynced, dataOp{off: off, data: slices.Clone(p)})
+	f.node.mtime = time.Now()
+	return len(p), nil
+}
+
+func (f *memFile) Truncate(size int64) error {
+	unlock, err := f.use("truncate", f.writable)
+	defer unlock()
+	if err == nil && size < 0 {
+		err = pathError("truncate", f.name, syscall.EINVAL)
+	}
+	if err != nil {
+		return err
+	}
+	f.node.truncate(size)
+	return nil
+}
+
+func (n *memNode) truncate(size int64) {
+	n.data.truncate(size)
+	n.unsynced = append(n.unsynced, dataOp{off: size})
+	n.mtime = time.Now()
+}
+
+func (f *memFile) Sync() error {
+	unlock, err := f.use("sync", true)
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	for _, op := range f.node.unsynced {
+		op.apply(&f.node.durable)
+	}
+	f.node.unsynced = nil
+	return nil
+}
+
+// failSync is what the page cache does when the disk refuses a write: the pages
+// count as clean from now on, and what was in them never reaches the disk.
+func (f *memFile) failSync() {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	f.node.unsynced = nil
+}
+
+func (f *memFile) Size() (int64, error) {
+	unlock, err := f.use("stat", true)
+	defer unlock()
+	return f.node.data.size, err
+}
+
+func (f *memFile) Close() error {
+	unlock, err := f.use("close", true)
+	defer unlock()
+	if err == nil {
+		f.closed = true
+		f.fs.open--
+	}
+	return err
+}
+
+func (n *memNode) info(base string) fs.FileInfo {
+	return memInfo{name: base, size: n.data.size, mode: n.perm, mtime: n.mtime}
+}
+
+type memInfo struct {
+	name  string
+	size  int64
+	mode  fs.FileMode
+	mtime time.Time
+}
+
+func (i memInfo) Name() string       { return i.name }
+func (i memInfo) Size() int64        { return i.size }
+func (i memInfo) Mode() fs.FileMode  { return i.mode }
+func (i memInfo) ModTime() time.Time { return i.mtime }
+func (i memInfo) IsDir() bool        { return i.mode.IsDir() }
+func (i memInfo) Sys() any           { return nil }
