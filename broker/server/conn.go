@@ -93,6 +93,9 @@ func (c *conn) serve() {
 		// is still answered.
 		err = c.order.waitEmpty()
 	}
+	if c.ctx.Err() != nil {
+		err = errClosed // somebody else has ended it: what came of that is no news
+	}
 	c.close()
 	c.frames.close()
 	c.report(err)
@@ -271,7 +274,7 @@ func (c *conn) report(err error) {
 	case errors.As(err, &crash):
 		log.Error("connection closed: handler failed", "api", c.request.Header.Key.String(), "version", c.request.Header.Version,
 			"panic", fmt.Sprint(crash.value), "stack", string(crash.stack))
-	case c.ctx.Err() != nil, errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), errors.Is(err, io.ErrUnexpectedEOF), isDisconnect(err):
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), errors.Is(err, io.ErrUnexpectedEOF), isDisconnect(err):
 		log.Debug("connection ended", "reason", err)
 	default:
 		log.Warn("connection closed", "api", c.request.Header.Key.String(), "version", c.request.Header.Version, "reason", err)

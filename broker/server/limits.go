@@ -1,9 +1,6 @@
 package server
 
-import (
-	"net"
-	"sync"
-)
+import "sync"
 
 // Limits bound the number of connections. They can change while the server
 // runs.
@@ -139,13 +136,4 @@ func (s *connSet) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.room.Broadcast()
-}
-
-// refuse closes a connection that was not admitted. A TCP peer gets a reset, so
-// that refused connections do not linger in this host's tables.
-func refuse(nc net.Conn) {
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
-	}
-	nc.Close()
 }

@@ -173,7 +173,7 @@ func (s *Server) accept(l *Listener) {
 		if why != "" {
 			s.log.Warn("connection refused", "client", nc.RemoteAddr().String(), "listener", l.Name, "reason", why)
 			c.cancel()
-			refuse(nc)
+			nc.Close()
 			continue
 		}
 		if evict != nil {
