@@ -36,3 +36,11 @@ func (e *OpError) Error() string {
 }
 
 func (e *OpError) Unwrap() error { return e.Err }
+
+// The answers of ZooKeeper that callers act on.
+var (
+	ErrNoNode     = errors.New("no node")
+	ErrNodeExists = errors.New("node exists")
+	ErrBadVersion = errors.New("bad version")
+	ErrNotEmpty   = errors.New("not empty")
+)
