@@ -40,23 +40,17 @@ type Listener struct {
 
 // Network bounds what connections may use.
 type Network struct {
-	MaxRequestBytes      int32 // socket.request.max.bytes
-	SendBufferBytes      int32 // socket.send.buffer.bytes; −1: the system's default
-	ReceiveBufferBytes   int32 // socket.receive.buffer.bytes; −1: the system's default
-	ListenBacklog        int32 // socket.listen.backlog.size
-	MaxConnections       int32 // max.connections
-	MaxConnectionsPerIP  int32 // max.connections.per.ip
-	MaxPerIPOverrides    map[string]int32
-	MaxConnectionRate    int32         // max.connection.creation.rate, per second
-	MaxIdle              time.Duration // connections.max.idle.ms; < 0 never
-	QueuedMaxRequests    int32
-	QueuedMaxBytes       int64 // queued.max.request.bytes; −1 no limit
-	NetworkThreads       int32 // num.network.threads; accepted, Go needs none
-	IOThreads            int32 // num.io.threads; accepted, Go needs none
-	BackgroundThreads    int32
-	SetupTimeout         time.Duration // socket.connection.setup.timeout.ms
-	SetupTimeoutMax      time.Duration
-	ControllerSocketTime time.Duration // controller.socket.timeout.ms
+	MaxRequestBytes         int32 // socket.request.max.bytes
+	SendBufferBytes         int32 // socket.send.buffer.bytes; −1: the system's default
+	ReceiveBufferBytes      int32 // socket.receive.buffer.bytes; −1: the system's default
+	MaxConnections          int32 // max.connections
+	MaxConnectionsPerIP     int32 // max.connections.per.ip
+	MaxPerIPOverrides       map[string]int32
+	MaxConnectionRate       int32         // max.connection.creation.rate, per second
+	MaxIdle                 time.Duration // connections.max.idle.ms; < 0 never
+	SetupTimeout            time.Duration // socket.connection.setup.timeout.ms
+	SetupTimeoutMax         time.Duration
+	ControllerSocketTimeout time.Duration // controller.socket.timeout.ms
 }
 
 // ZooKeeper says where cluster state lives.
@@ -122,9 +116,8 @@ type Replication struct {
 
 // Fetch bounds what consumers ask for.
 type Fetch struct {
-	MaxBytes      int32 // fetch.max.bytes
-	MaxSessions   int32 // max.incremental.fetch.session.cache.slots
-	PurgeInterval int32 // fetch.purgatory.purge.interval.requests; accepted
+	MaxBytes    int32 // fetch.max.bytes
+	MaxSessions int32 // max.incremental.fetch.session.cache.slots
 }
 
 // Producers is how producers' sequence state ages.
