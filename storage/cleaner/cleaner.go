@@ -1,0 +1,102 @@
+// Package cleaner drops from the logs what nobody needs any more.
+//
+// Retention is a pass over all logs every log.retention.check.interval.ms. It
+// asks each log to drop its oldest segments: those that lie below the log start
+// offset, whatever the topic's policy, and with the policy "delete" those that
+// are too old or exceed the topic's size. What a log may drop, and that nothing
+// above the high watermark is, the log knows best (see commitlog.DeleteExpired);
+// this package decides when it is asked.
+//
+// Logs are taken one after the other: the work is renaming files, and the
+// physical removal comes later.
+package cleaner
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/storage/commitlog"
+)
+
+// Config says when the cleaner works.
+type Config struct {
+	InitialDelay  time.Duration // log.initial.task.delay.ms
+	CheckInterval time.Duration // log.retention.check.interval.ms; ≤ 0 never
+}
+
+// Cleaner runs retention over a set of logs.
+type Cleaner struct {
+	cfg    Config
+	logs   func() iter.Seq[*commitlog.Log]
+	logger *slog.Logger
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// New returns a cleaner of the logs that logs yields at the time of each pass.
+func New(cfg Config, logs func() iter.Seq[*commitlog.Log], logger *slog.Logger) *Cleaner {
+	return &Cleaner{cfg: cfg, logs: logs, logger: logger}
+}
+
+// Start begins the passes and returns at once. A Cleaner is started once.
+func (c *Cleaner) Start(ctx context.Context) error {
+	if c.cfg.CheckInterval <= 0 {
+		return nil
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancel = cancel
+	c.running.Go(func() { c.run(background) })
+	return nil
+}
+
+// Stop ends the work and returns when the log at hand is done with.
+func (c *Cleaner) Stop(context.Context) error {
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.running.Wait()
+	return nil
+}
+
+func (c *Cleaner) run(ctx context.Context) {
+	timer := time.NewTimer(c.cfg.InitialDelay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		c.Retain(ctx)
+		timer.Reset(c.cfg.CheckInterval)
+	}
+}
+
+// Retain makes one retention pass over all logs and returns how many segments
+// were dropped. A log that fails is skipped.
+func (c *Cleaner) Retain(ctx context.Context) (segments int) {
+	begun := time.Now()
+	for log := range c.logs() {
+		if ctx.Err() != nil {
+			break
+		}
+		n, err := log.DeleteExpired(time.Now())
+		segments += n
+		// A storage error is about a disk that has failed, or a log that has been
+		// deleted in the meantime. Whoever looks after the disks knows already.
+		if err != nil && !errors.Is(err, kerr.KafkaStorageError) {
+			c.logger.Error("retention failed", "partition", log.Partition().String(), "err", err)
+		}
+	}
+	if segments > 0 {
+		c.logger.Info("retention dropped segments", "count", segments, "took", time.Since(begun).Round(time.Millisecond))
+	}
+	return segments
+}

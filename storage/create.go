@@ -1,0 +1,139 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/storage/commitlog"
+)
+
+// errStopped answers what comes after Stop.
+var errStopped = errors.New("the log directories have been closed")
+
+// Create returns the log of a partition and makes it if it is not here. A new
+// log goes to the log directory with the fewest partitions. isNew says that the
+// partition cannot have been here before; without it, nothing is created while
+// a directory is offline, because the log may be in there.
+//
+// id is the topic's id, zero if the controller gave none. Errors:
+// kerr.InconsistentTopicID if the log that is here belongs to another
+// incarnation of the topic, kerr.InvalidTopicException for a name too long for
+// a directory, kerr.KafkaStorageError.
+func (s *Store) Create(tp protocol.TopicPartition, id protocol.TopicID, cfg *config.Topic, isNew bool) (*commitlog.Log, error) {
+	if name := tp.String(); len(name) > maxDirName {
+		return nil, fmt.Errorf("create partition %s: a directory's name has at most %d bytes: %w", name, maxDirName, kerr.InvalidTopicException)
+	}
+	release, h, err := s.claim(tp)
+	if err != nil {
+		return nil, fmt.Errorf("create partition %v: %w", tp, err)
+	}
+	defer release()
+	if h == nil {
+		if h, err = s.create(tp, cfg, isNew); err != nil {
+			return nil, fmt.Errorf("create partition %v: %w", tp, err)
+		}
+	}
+	if !h.dir.online() {
+		return nil, fmt.Errorf("create partition %v: %w", tp, h.dir.err())
+	}
+	if !id.IsZero() {
+		if err := h.log.SetTopicID(id); err != nil {
+			return nil, fmt.Errorf("partition %v: %w", tp, err)
+		}
+	}
+	return h.log, nil
+}
+
+// claim makes the caller the only one who creates or deletes tp, until release,
+// and returns the log that is here, if any.
+func (s *Store) claim(tp protocol.TopicPartition) (release func(), h *hosted, err error) {
+	for {
+		s.mu.Lock()
+		if s.stopped {
+			s.mu.Unlock()
+			return nil, nil, errStopped
+		}
+		wait, taken := s.busy[tp]
+		if !taken {
+			break
+		}
+		s.mu.Unlock()
+		<-wait
+	}
+	done := make(chan struct{})
+	s.busy[tp] = done
+	h = s.live[tp.Topic][tp.Partition]
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		delete(s.busy, tp)
+		s.mu.Unlock()
+		close(done)
+	}, h, nil
+}
+
+// create makes a new log. The caller has claimed tp.
+func (s *Store) create(tp protocol.TopicPartition, cfg *config.Topic, isNew bool) (*hosted, error) {
+	candidates := s.byFewestPartitions()
+	if !isNew && len(candidates) < len(s.dirs) {
+		return nil, fmt.Errorf("it may be in a log directory that is offline: %w", kerr.KafkaStorageError)
+	}
+	for _, d := range candidates {
+		h, err := s.createIn(d, tp, cfg)
+		if err == nil {
+			return h, nil
+		}
+		if d.online() {
+			return nil, err
+		}
+		s.logger.Warn("partition is created elsewhere", "partition", tp.String(), "dir", d.path, "err", err)
+	}
+	return nil, fmt.Errorf("no log directory is online: %w", kerr.KafkaStorageError)
+}
+
+func (s *Store) createIn(d *directory, tp protocol.TopicPartition, cfg *config.Topic) (_ *hosted, err error) {
+	d.present.Add(1)
+	defer func() {
+		if err != nil {
+			d.present.Add(-1)
+		}
+	}()
+	// Lines of an earlier partition of this name must not be taken for the new one's.
+	if err := d.checkpoints.forget(tp); err != nil {
+		return nil, err
+	}
+	log, err := commitlog.Open(s.options(d, d.join(tp.String()), tp, cfg, commitlog.Options{}))
+	if err != nil {
+		if errors.Is(err, kerr.KafkaStorageError) {
+			d.fail(err)
+		}
+		return nil, err
+	}
+	h := newHosted(tp, d, liveDir, log)
+	d.checkpoints.add(h)
+	s.mu.Lock()
+	s.publish(h)
+	s.mu.Unlock()
+	d.flushSoon()
+	return h, nil
+}
+
+// byFewestPartitions returns the directories that are online, the one for the
+// next partition first.
+func (s *Store) byFewestPartitions() []*directory {
+	var online []*directory
+	counts := map[*directory]int32{}
+	for _, d := range s.dirs {
+		if d.online() {
+			online = append(online, d)
+			counts[d] = d.present.Load()
+		}
+	}
+	slices.SortStableFunc(online, func(a, b *directory) int { return int(counts[a]) - int(counts[b]) })
+	return online
+}

@@ -1,0 +1,113 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// Delete removes partitions: when it returns they are gone, also after a power
+// loss, and can be created anew. Their files stay under other names for
+// file.delete.delay.ms, so that fetches which have begun can end.
+//
+// Deleting what is not here is no error, unless a directory is offline that may
+// hold it: then kerr.KafkaStorageError, as for every failure of a disk. The
+// error does not keep the other partitions from being deleted.
+func (s *Store) Delete(partitions ...protocol.TopicPartition) error {
+	var errs []error
+	touched := map[*directory]bool{}
+	for _, tp := range partitions {
+		d, err := s.delete(tp)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("delete partition %v: %w", tp, err))
+		} else if d != nil {
+			touched[d] = true
+		}
+	}
+	for d := range touched {
+		if err := d.fs.SyncDir(d.path); err != nil {
+			errs = append(errs, fmt.Errorf("delete partitions: %w: %w", kerr.KafkaStorageError, err))
+		}
+		d.checkpointSoon()
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) delete(tp protocol.TopicPartition) (*directory, error) {
+	release, h, err := s.claim(tp)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if h == nil {
+		if slices.ContainsFunc(s.dirs, func(d *directory) bool { return !d.online() }) {
+			return nil, fmt.Errorf("it may be in a log directory that is offline: %w", kerr.KafkaStorageError)
+		}
+		return nil, nil
+	}
+	d := h.dir
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.withdraw(h)
+	s.mu.Unlock()
+	h.log.Abandon()
+	d.present.Add(-1)
+	d.checkpoints.remove(h)
+	path := d.join(deletedDirName(tp))
+	if err := d.fs.Rename(h.log.Dir(), path); err != nil {
+		err = fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+		d.fail(err)
+		return nil, err
+	}
+	d.removals.add(path, time.Now())
+	s.logger.Debug("partition deleted", "partition", tp.String(), "files", path)
+	return d, nil
+}
+
+// removals are the -delete directories of one log directory, oldest first. Any
+// goroutine adds; only the directory's maintenance takes.
+type removals struct {
+	mu      sync.Mutex
+	waiting []removal
+}
+
+type removal struct {
+	path  string
+	since time.Time
+}
+
+func (r *removals) add(path string, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = append(r.waiting, removal{path, since})
+}
+
+// peek returns the oldest and when its wait ends; zero if nothing is waiting.
+func (r *removals) peek(delay time.Duration) (path string, due time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) == 0 {
+		return "", time.Time{}
+	}
+	return r.waiting[0].path, r.waiting[0].since.Add(delay)
+}
+
+// pop takes the oldest out if it has waited for delay.
+func (r *removals) pop(now time.Time, delay time.Duration) (path string, ok bool) {
+	path, due := r.peek(delay)
+	if path == "" || due.After(now) {
+		return "", false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = slices.Delete(r.waiting, 0, 1)
+	return path, true
+}

@@ -1,0 +1,121 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+const (
+	// sealInterval is how often the directory's logs are asked for segments that
+	// have been rolled and not been synced.
+	sealInterval = time.Second
+	// minFlushTick bounds how often logs are looked at for a small flush.ms.
+	minFlushTick = time.Millisecond
+)
+
+// OnFlush has f called after an fsync that flush.ms has asked for: what counts
+// as durable in that partition has moved. To be called before Start. f is
+// called outside all locks and must not block.
+func (s *Store) OnFlush(f func(protocol.TopicPartition)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onFlush = append(s.onFlush, f)
+}
+
+// flushSoon has the directory's flusher look at the logs' flush.ms again.
+func (d *directory) flushSoon() {
+	select {
+	case d.flushKick <- struct{}{}:
+	default:
+	}
+}
+
+// flush syncs the logs of one directory: rolled segments, so that a crash finds
+// little to recover, and everything that flush.ms says. An fsync takes long and
+// they come one after the other: many at a time would not make a disk faster,
+// and would keep those waiting who need one for an acknowledgement.
+//
+// Nobody tells the flusher of an append. It looks at two numbers of each log,
+// often enough for the smallest flush.ms, and counts an append as made right
+// after it has looked before: so no record waits longer than promised.
+func (s *Store) flush(ctx context.Context, d *directory) {
+	var logs []*hosted
+	tick := sealInterval
+	last := time.Now()
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.flushKick:
+		case <-timer.C:
+		}
+		now := time.Now()
+		logs = s.snapshot(logs, d)
+		next := sealInterval
+		for _, h := range logs {
+			if ctx.Err() != nil || !d.online() {
+				return
+			}
+			if every := flushEvery(h); every < 4*next {
+				next = max(every/4, minFlushTick)
+			}
+		}
+		for _, h := range logs {
+			if ctx.Err() != nil || !d.online() {
+				return
+			}
+			if err := s.flushLog(h, last, now, next); err != nil && d.online() && s.serves(h) {
+				if errors.Is(err, kerr.KafkaStorageError) {
+					d.fail(err)
+					return
+				}
+				s.logger.Error("flush failed", "partition", h.tp.String(), "err", err)
+			}
+		}
+		last, tick = now, next
+		timer.Reset(tick)
+	}
+}
+
+// flushEvery is the log's flush.ms, very long if it has none.
+func flushEvery(h *hosted) time.Duration {
+	if ms := h.log.Config().FlushMS; ms < math.MaxInt64/int64(time.Millisecond) {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return math.MaxInt64
+}
+
+// flushLog syncs one log if it is time: what was appended since the last look,
+// at the earliest then, must not have waited for flush.ms at the next look.
+func (s *Store) flushLog(h *hosted, last, now time.Time, tick time.Duration) error {
+	end := h.log.EndOffset()
+	if h.log.SyncedOffset() >= end {
+		h.unsyncedSince = time.Time{}
+		return nil
+	}
+	if h.unsyncedSince.IsZero() {
+		h.unsyncedSince = last
+	}
+	if every := flushEvery(h); every < math.MaxInt64 && now.Add(tick).Sub(h.unsyncedSince) >= every {
+		if err := h.log.Sync(end); err != nil {
+			return err
+		}
+		h.unsyncedSince = time.Time{}
+		for _, f := range s.onFlush {
+			f(h.tp)
+		}
+		return nil
+	}
+	if h.log.SealedUnsynced() {
+		return h.log.Sync(h.log.RecoveryPoint() + 1)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Stop ends the periodic work, closes all logs and unlocks the directories, in
+// Kafka's order: high watermarks; then for each directory its logs, their
+// recovery points and start offsets, and last the clean-shutdown marker. The
+// marker is written only where every log has been closed, and only if all had
+// been loaded or the directory had been left cleanly before; without it the
+// next start recovers. ctx bounds the closing of the logs.
+//
+// Nobody may use a log any more when Stop is called. It may be called after any
+// state the Store has come to; a second call does nothing.
+func (s *Store) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return nil
+	}
+	s.stopped = true
+	s.mu.Unlock()
+	defer s.releaseAll()
+	err := s.cleaner.Stop(ctx)
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.running.Wait()
+
+	errs := []error{err}
+	for _, d := range s.dirs {
+		if d.online() && d.loaded.Load() {
+			errs = append(errs, d.checkpoints.update(highWatermarks))
+		}
+	}
+	errs = append(errs, s.closeLogs(ctx))
+	for _, d := range s.dirs {
+		if d.online() {
+			errs = append(errs, d.finish())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeLogs closes all logs, several at a time. The logs of a failed directory
+// are dropped.
+func (s *Store) closeLogs(ctx context.Context) error {
+	s.mu.Lock()
+	logs := s.aside
+	for _, partitions := range s.live {
+		for _, h := range partitions {
+			logs = append(logs, h)
+		}
+	}
+	s.live, s.aside = nil, nil
+	s.mu.Unlock()
+	failures := make(chan error, len(logs))
+	// Not under ctx, which would leave logs out: each must be closed or taint its directory.
+	parallel(context.WithoutCancel(ctx), s.workers(), logs, func(h *hosted) error {
+		if !h.dir.online() {
+			h.log.Abandon()
+			return nil
+		}
+		if err := h.log.Close(ctx); err != nil {
+			h.dir.tainted.Store(true)
+			failures <- fmt.Errorf("close the log of %v: %w", h.tp, err)
+		}
+		return nil
+	})
+	close(failures)
+	var errs []error
+	for err := range failures {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// finish writes what comes after the logs.
+func (d *directory) finish() error {
+	if d.tainted.Load() {
+		return nil
+	}
+	if d.loaded.Load() {
+		// Before that, the files have lines for logs that were not opened.
+		for _, kind := range []checkpointKind{recoveryPoints, logStarts, cleanerOffsets} {
+			if err := d.checkpoints.update(kind); err != nil {
+				return err
+			}
+		}
+	}
+	if !d.clean && !d.loaded.Load() {
+		return nil
+	}
+	return d.writeMarker()
+}
