@@ -111,16 +111,21 @@ func (c *crash) survivor(n *memNode) *memNode {
 	return s
 }
 
-// keepSome applies what is left of one unsynced operation.
+// keepSome applies what is left of one unsynced operation: all of it, or of a
+// write some of its bytes.
 func (c *crash) keepSome(op dataOp, disk *content) {
-	if op.data == nil || c.chance(c.keepData*c.keepData) {
-		if c.chance(c.keepData) || op.data != nil {
+	if op.data == nil {
+		if c.chance(c.keepData) {
 			op.apply(disk)
 		}
 		return
 	}
+	if c.chance(c.keepData * c.keepData) {
+		op.apply(disk)
+		return
+	}
 	for i := 0; i < len(op.data); {
-		n := min(len(op.data)-i, 1+c.rng.IntN(1+len(op.data)))
+		n := min(len(op.data)-i, 1+c.rng.IntN(len(op.data)))
 		if c.chance(c.keepData) {
 			disk.writeAt(op.data[i:i+n], op.off+int64(i))
 		}

@@ -1,0 +1,227 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+)
+
+// outcomes collects what many crashes from one moment leave of a file: its
+// content, or "gone".
+func outcomes(m *Mem, name string) map[string]int {
+	got := map[string]int{}
+	for seed := range uint64(400) {
+		after := m.Crash(rand.New(rand.NewPCG(seed, 1)))
+		content, err := ReadFile(after, name, 1<<20)
+		if err != nil {
+			content = []byte("gone")
+		}
+		got[strings.ReplaceAll(string(content), "\x00", ".")]++
+	}
+	return got
+}
+
+func check(t *testing.T, got map[string]int, possible ...string) {
+	t.Helper()
+	for _, p := range possible {
+		if got[p] == 0 {
+			t.Errorf("no crash leaves %q", p)
+		}
+		delete(got, p)
+	}
+	for p := range got {
+		t.Errorf("a crash leaves %q", p)
+	}
+}
+
+func TestCrashKeepsWhatIsSynced(t *testing.T) {
+	m := NewMem()
+	must(t, m.MkdirAll("d", 0o755))
+	must(t, m.SyncDir("/"))
+	must(t, WriteFile(m, "d/f", []byte("ab"), true))
+	check(t, outcomes(m, "d/f"), "gone", "ab") // the name is not durable
+	must(t, m.SyncDir("d"))
+	check(t, outcomes(m, "d/f"), "ab")
+
+	f := mustOpen(t, m, "d/f", os.O_RDWR)
+	_, err := f.WriteAt([]byte("X"), 1)
+	must(t, err)
+	check(t, outcomes(m, "d/f"), "ab", "aX")
+	must(t, f.Sync())
+	check(t, outcomes(m, "d/f"), "aX")
+	must(t, f.Truncate(1))
+	check(t, outcomes(m, "d/f"), "aX", "a")
+	_, err = f.WriteAt([]byte("Y"), 1)
+	must(t, err)
+	check(t, outcomes(m, "d/f"), "aX", "a", "aY", "a.")
+}
+
+func TestCrashTearsWrites(t *testing.T) {
+	m := NewMem()
+	must(t, WriteFile(m, "f", nil, true))
+	must(t, m.SyncDir("/"))
+	must(t, WriteFile(m, "f", []byte("ab"), false))
+	check(t, outcomes(m, "f"), "", "ab", "a", "a.", ".b", "..")
+}
+
+func TestCrashNames(t *testing.T) {
+	m := NewMem()
+	must(t, WriteFile(m, "old", []byte("1"), true))
+	must(t, WriteFile(m, "gone", []byte("1"), true))
+	must(t, m.SyncDir("/"))
+	must(t, m.Rename("old", "new"))
+	must(t, m.Remove("gone"))
+	both := map[string]int{}
+	for seed := range uint64(200) {
+		after := m.Crash(rand.New(rand.NewPCG(seed, 2)))
+		entries, _ := after.ReadDir("/")
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		both[fmt.Sprint(names)]++
+	}
+	check(t, both, "[old]", "[new]", "[gone old]", "[gone new]")
+	must(t, m.SyncDir("/"))
+	check(t, outcomes(m, "new"), "1")
+	check(t, outcomes(m, "gone"), "gone")
+}
+
+// A directory that was renamed keeps the files whose names are durable in it.
+func TestCrashRenamedDirectory(t *testing.T) {
+	m := NewMem()
+	must(t, m.MkdirAll("d", 0o755))
+	must(t, WriteFile(m, "d/f", []byte("1"), true))
+	must(t, m.SyncDir("d"))
+	must(t, m.SyncDir("/"))
+	must(t, m.Rename("d", "e"))
+	got := outcomes(m, "d/f")
+	for k, v := range outcomes(m, "e/f") {
+		got[k] += v
+	}
+	check(t, got, "1", "gone")
+	must(t, m.SyncDir("/"))
+	check(t, outcomes(m, "e/f"), "1")
+}
+
+func TestCrashRepeats(t *testing.T) {
+	m := NewMem()
+	for i := range 20 {
+		must(t, WriteFile(m, fmt.Sprint("f", i), []byte("content"), i%2 == 0))
+	}
+	dump := func(m *Mem) string {
+		var b strings.Builder
+		entries, _ := m.ReadDir("/")
+		for _, e := range entries {
+			fmt.Fprintf(&b, "%s %q\n", e.Name(), mustRead(t, m, e.Name()))
+		}
+		return b.String()
+	}
+	for seed := range uint64(20) {
+		a, b := m.Crash(rand.New(rand.NewPCG(seed, 0))), m.Crash(rand.New(rand.NewPCG(seed, 0)))
+		if dump(a) != dump(b) {
+			t.Fatalf("seed %d gives different outcomes", seed)
+		}
+	}
+}
+
+func TestWriteFileAtomicSurvivesAnyCrash(t *testing.T) {
+	m := NewMem()
+	must(t, WriteFileAtomic(m, "f", []byte("old content")))
+	faults := NewFaults(m)
+	// Stop after each of its operations in turn, and crash there.
+	for n := int64(1); ; n++ {
+		before := faults.Calls()
+		faults.Inject(func(c Call) error {
+			if c.N >= before+n {
+				return ErrInjected
+			}
+			return nil
+		})
+		err := WriteFileAtomic(faults, "f", []byte("new"))
+		if err == nil {
+			break
+		}
+		check(t, onlyKeys(outcomes(m, "f")), expected(outcomes(m, "f"))...)
+		must(t, WriteFileAtomic(m, "f", []byte("old content")))
+	}
+	check(t, outcomes(m, "f"), "new")
+}
+
+func onlyKeys(m map[string]int) map[string]int { return m }
+
+// expected lists the outcomes that are allowed and happened.
+func expected(got map[string]int) []string {
+	var ok []string
+	for _, p := range []string{"old content", "new"} {
+		if got[p] > 0 {
+			ok = append(ok, p)
+		}
+	}
+	return ok
+}
+
+func TestKillKeepsEverythingWritten(t *testing.T) {
+	m := NewMem()
+	must(t, WriteFile(m, "f", []byte("ab"), false))
+	_, err := m.Lock("l")
+	must(t, err)
+	k := m.Kill()
+	if got := mustRead(t, k, "f"); got != "ab" {
+		t.Errorf("after a kill the file holds %q", got)
+	}
+	if _, err := k.Lock("l"); err != nil {
+		t.Errorf("the lock outlives the process: %v", err)
+	}
+	check(t, onlyKeys(outcomes(k, "f")), "gone", "", "ab", "a", "a.", ".b", "..")
+	must(t, WriteFile(k, "f", []byte("zz"), false))
+	if got := mustRead(t, m, "f"); got != "ab" {
+		t.Errorf("the twin's write shows in the original: %q", got)
+	}
+}
+
+func TestFailedSyncLosesData(t *testing.T) {
+	m := NewMem()
+	f := NewFaults(m)
+	must(t, WriteFileAtomic(m, "f", []byte("a")))
+	file := mustOpen(t, f, "f", os.O_RDWR)
+	_, err := file.WriteAt([]byte("b"), 0)
+	must(t, err)
+	f.Inject(FailOp(OpSync, "f", ErrInjected))
+	wantErr(t, file.Sync(), ErrInjected)
+	f.Inject(nil)
+	must(t, file.Sync()) // succeeds, and means nothing
+	if got := mustRead(t, m, "f"); got != "b" {
+		t.Errorf("the cache holds %q", got)
+	}
+	check(t, outcomes(m, "f"), "a")
+}
+
+func TestFaults(t *testing.T) {
+	m := NewMem()
+	f := NewFaults(m)
+	file := mustOpen(t, f, "f", os.O_RDWR|os.O_CREATE)
+	f.Inject(FullAfter(3))
+	if n, err := file.WriteAt([]byte("ab"), 0); n != 2 || err != nil {
+		t.Errorf("write within the space: %d, %v", n, err)
+	}
+	n, err := file.WriteAt([]byte("cd"), 2)
+	if n != 1 || !errors.Is(err, ErrNoSpace) {
+		t.Errorf("write beyond the space: %d, %v", n, err)
+	}
+	if got := mustRead(t, m, "f"); got != "abc" {
+		t.Errorf("a short write leaves %q", got)
+	}
+	f.Inject(FailNth(f.Calls()+2, ErrInjected))
+	must(t, file.Sync())
+	wantErr(t, file.Truncate(0), ErrInjected)
+	must(t, file.Truncate(0))
+	f.Inject(FailOp(OpRename, "f", ErrInjected))
+	wantErr(t, f.Rename("f", "g"), ErrInjected)
+	if m.OpenFiles() != 1 {
+		t.Errorf("%d files are open, want 1", m.OpenFiles())
+	}
+}
