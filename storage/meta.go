@@ -64,15 +64,15 @@ func parseMeta(data []byte) (Meta, error) {
 func (m Meta) encode(now time.Time) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#\n#%s\n", now.Format("Mon Jan 02 15:04:05 MST 2006"))
+	if m.BrokerID >= 0 {
+		fmt.Fprintf(&b, "%s=%d\n", metaBrokerID, m.BrokerID)
+	}
+	fmt.Fprintf(&b, "%s=0\n", metaVersion)
 	if m.ClusterID != "" {
 		fmt.Fprintf(&b, "%s=%s\n", metaClusterID, escapeProperty(m.ClusterID))
 	}
 	if m.DirectoryID != "" {
 		fmt.Fprintf(&b, "%s=%s\n", metaDirectoryID, escapeProperty(m.DirectoryID))
-	}
-	fmt.Fprintf(&b, "%s=0\n", metaVersion)
-	if m.BrokerID >= 0 {
-		fmt.Fprintf(&b, "%s=%d\n", metaBrokerID, m.BrokerID)
 	}
 	return []byte(b.String())
 }
