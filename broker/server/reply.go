@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -137,4 +138,24 @@ func (p *Reply) TruncateTo(n int) {
 		p.files = slices.Delete(p.files, len(p.files)-1, len(p.files))
 	}
 	p.Buf = p.Buf[:n]
+}
+
+// NewDetachedReply returns a reply that belongs to no request and has no header:
+// what tests of encoders write into.
+func NewDetachedReply() *Reply { return newReply(new(bufferPool)) }
+
+// WriteTo writes what the reply holds, its size in front, to w, and recycles it.
+// Connections do not use it: they know faster ways.
+func (p *Reply) WriteTo(w io.Writer) (int64, error) {
+	defer p.recycle()
+	if err := p.seal(); err != nil {
+		return 0, err
+	}
+	var parts []io.Reader
+	sent := 0
+	for _, f := range p.files {
+		parts = append(parts, bytes.NewReader(p.Buf[sent:f.at]), io.NewSectionReader(f.File, f.Offset, int64(f.Len)))
+		sent = f.at
+	}
+	return io.Copy(w, io.MultiReader(append(parts, bytes.NewReader(p.Buf[sent:]))...))
 }

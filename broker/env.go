@@ -1,0 +1,53 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/storage/vfs"
+	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
+)
+
+// Env is everything outside the process that a broker touches. Tests replace
+// its parts: a whole broker runs on a memory file system, a memory store and
+// in-process connections inside one testing/synctest bubble.
+type Env struct {
+	FS vfs.FS
+	// Listen opens a socket at host:port.
+	Listen func(ctx context.Context, address string) (net.Listener, error)
+	// Dial connects to another broker or to ZooKeeper at host:port.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// OpenZooKeeperStore opens the store of the embedded ZooKeeper, which lives
+	// in the plain file path.
+	OpenZooKeeperStore func(path string) (zkserver.Store, error)
+	Logger             *slog.Logger
+}
+
+// HostEnv is the machine: real files, real sockets.
+func HostEnv(logger *slog.Logger) Env {
+	var listen net.ListenConfig
+	dial := net.Dialer{Timeout: 10 * time.Second}
+	return Env{
+		FS: vfs.OS(),
+		Listen: func(ctx context.Context, address string) (net.Listener, error) {
+			return listen.Listen(ctx, "tcp", address)
+		},
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			return dial.DialContext(ctx, "tcp", address)
+		},
+		OpenZooKeeperStore: func(path string) (zkserver.Store, error) {
+			return zkserver.OpenBolt(path)
+		},
+		Logger: logger,
+	}
+}
+
+func (e Env) validate() error {
+	if e.FS == nil || e.Listen == nil || e.Dial == nil || e.OpenZooKeeperStore == nil || e.Logger == nil {
+		return fmt.Errorf("broker: an Env needs all of its parts")
+	}
+	return nil
+}

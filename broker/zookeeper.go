@@ -1,0 +1,156 @@
+package broker
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/internal/inproc"
+	"github.com/gracchus-mq/gracchus/storage"
+	"github.com/gracchus-mq/gracchus/zkmeta/session"
+	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
+)
+
+const (
+	// embeddedFile holds the tree of the embedded ZooKeeper, in the first log
+	// directory. It is a plain file because Kafka refuses to start on a
+	// directory that it does not know.
+	embeddedFile = "gracchus-zookeeper.db"
+	// sessionFile holds the id and password of the current ZooKeeper session.
+	sessionFile = "gracchus-zookeeper-session"
+	// embeddedAddress is where the embedded ZooKeeper is reached inside the
+	// process.
+	embeddedAddress = "embedded"
+)
+
+// embedded is the ZooKeeper that a broker runs when none is configured.
+type embedded struct {
+	server *zkserver.Server
+	store  zkserver.Store
+	inside *inproc.Listener
+}
+
+// startEmbedded runs the embedded ZooKeeper on the file in dir, and on a TCP
+// address too if one is configured.
+func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir string) (e *embedded, err error) {
+	path := filepath.Join(dir, embeddedFile)
+	store, err := env.OpenZooKeeperStore(path)
+	if err != nil {
+		return nil, err
+	}
+	e = &embedded{store: store, inside: inproc.Listen(embeddedAddress)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	if e.server, err = zkserver.New(zkserver.Config{
+		MinSessionTimeout: time.Second,
+		MaxSessionTimeout: max(cfg.SessionTimeout, time.Minute),
+		Logger:            env.Logger.With("component", "zookeeper"),
+	}, store); err != nil {
+		return e, err
+	}
+	if err = e.server.Start(ctx); err != nil {
+		return e, err
+	}
+	if err = e.server.Serve(e.inside); err != nil {
+		return e, err
+	}
+	if cfg.EmbeddedListen == "" {
+		return e, nil
+	}
+	open, err := env.Listen(ctx, cfg.EmbeddedListen)
+	if err != nil {
+		return e, fmt.Errorf("gracchus.zookeeper.listen %q cannot be opened: %w", cfg.EmbeddedListen, err)
+	}
+	env.Logger.Info("the embedded ZooKeeper is open to tools", "address", open.Addr().String())
+	return e, e.server.Serve(open)
+}
+
+func (e *embedded) stop(ctx context.Context) error {
+	var err error
+	if e.server != nil {
+		err = e.server.Stop(ctx)
+	}
+	return errors.Join(err, e.inside.Close(), e.store.Close())
+}
+
+// sessionConfig says how to reach ZooKeeper, the embedded one or another.
+func sessionConfig(env Env, cfg config.ZooKeeper, e *embedded) session.Config {
+	c := session.Config{
+		Servers:        cfg.Servers,
+		Chroot:         cfg.Chroot,
+		SessionTimeout: cfg.SessionTimeout,
+		ConnectTimeout: cfg.ConnectTimeout,
+		MaxInFlight:    cfg.MaxInFlight,
+		Dial:           env.Dial,
+		Logger:         env.Logger.With("component", "zookeeper session"),
+	}
+	if e != nil {
+		c.Servers = []string{net.JoinHostPort(embeddedAddress, session.DefaultPort)}
+		c.Dial = func(ctx context.Context, _ string) (net.Conn, error) { return e.inside.Dial(ctx) }
+	}
+	return c
+}
+
+// savedSession is the content of sessionFile. The connect string tells apart a
+// session of another ZooKeeper that this directory belonged to before.
+type savedSession struct {
+	Connect  string `json:"connect"`
+	ID       string `json:"id"`
+	Password string `json:"password"`
+}
+
+// connectString names the ZooKeeper that a session belongs to.
+func connectString(c session.Config) string {
+	return fmt.Sprint(c.Servers, c.Chroot)
+}
+
+// saveSession keeps the session's secret for the next process, in case this one
+// dies without closing it.
+func saveSession(store *storage.Store, c session.Config, id session.ID, password []byte) error {
+	data, err := json.Marshal(savedSession{
+		Connect:  connectString(c),
+		ID:       strconv.FormatInt(int64(id), 16),
+		Password: hex.EncodeToString(password),
+	})
+	if err != nil {
+		return err
+	}
+	return store.SaveState(sessionFile, data)
+}
+
+// dissolvePredecessor ends the session of a process that died in these
+// directories, so that its registration does not stand in the way until it
+// expires. Whoever holds the directories' locks knows that the process is gone.
+// That it fails is no error: the registration then waits for the expiry.
+func dissolvePredecessor(ctx context.Context, store *storage.Store, c session.Config, logger *slog.Logger) {
+	data, err := store.LoadState(sessionFile)
+	if err != nil || data == nil {
+		return
+	}
+	var saved savedSession
+	if json.Unmarshal(data, &saved) != nil || saved.Connect != connectString(c) {
+		return
+	}
+	id, err := strconv.ParseInt(saved.ID, 16, 64)
+	if err != nil {
+		return
+	}
+	password, err := hex.DecodeString(saved.Password)
+	if err != nil {
+		return
+	}
+	if err := session.Dissolve(ctx, c, session.ID(id), password); err != nil {
+		logger.Warn("the ZooKeeper session of the previous process could not be closed; it ends by itself", "session", session.ID(id).String(), "error", err)
+	}
+}
