@@ -37,7 +37,8 @@ func (s *State) Check(b record.Batch, o Origin) (dup *CachedBatch, err error) {
 	epoch := b.ProducerEpoch()
 	if o == record.Client && epoch == p.Epoch {
 		if c, ok := p.find(b.BaseSequence(), b.LastSequence()); ok {
-			return &c, nil
+			dup := c // so that only a repetition costs memory
+			return &dup, nil
 		}
 	}
 	if err := p.checkEpoch(epoch); err != nil {
