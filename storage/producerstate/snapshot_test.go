@@ -71,7 +71,8 @@ func TestLoad(t *testing.T) {
 	if dup, _, err := q.client(spec{pid: 1, seq: 3, n: 2}); err != nil || dup == nil || dup.LastOffset != 4 || dup.Timestamp != 200 {
 		t.Errorf("repetition of the newest batch: %+v, %v", dup, err)
 	}
-	if s, _ := q.Producer(3); s.Epoch != 4 || s.LastSequence() != -1 || s.LastTimestamp != 300 {
+	s, _ := q.Producer(3)
+	if _, ok := s.LastBatch(); ok || s.Epoch != 4 || s.LastSequence() != -1 || s.LastTimestamp != 300 {
 		t.Errorf("producer without batch: %+v", s)
 	}
 	q.must(spec{pid: 1, seq: 5}, spec{pid: 3, epoch: 4, seq: 0}, spec{pid: 2, seq: 1, txn: true})
