@@ -1,0 +1,108 @@
+// Command testsummary reads the output of `go test -json` and prints what a
+// person wants to see of it: each package's outcome, the whole output of tests
+// that failed, and tests that were skipped. It appends "passed failed skipped"
+// to the file given as its argument, and fails if a test failed, if the output
+// tells of none, or, with CI=true, if one was skipped.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+type event struct {
+	Action, Package, Test, Output, ImportPath string
+	Elapsed                                   float64
+}
+
+type summary struct {
+	passed, failed, skipped int
+	output                  map[string]*strings.Builder // of each package and test that has not ended
+}
+
+func main() {
+	s := summary{output: map[string]*strings.Builder{}}
+	s.read(os.Stdin, os.Stdout)
+	if len(os.Args) > 1 {
+		if err := appendLine(os.Args[1], fmt.Sprintln(s.passed, s.failed, s.skipped)); err != nil {
+			fmt.Fprintln(os.Stderr, "testsummary:", err)
+			os.Exit(1)
+		}
+	}
+	if s.failed > 0 || s.passed == 0 || s.skipped > 0 && os.Getenv("CI") == "true" {
+		os.Exit(1)
+	}
+}
+
+func (s *summary) read(in io.Reader, out io.Writer) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil { // not from go test: show it
+			fmt.Fprintln(out, lines.Text())
+			continue
+		}
+		s.take(e, out)
+	}
+}
+
+func (s *summary) take(e event, out io.Writer) {
+	key := e.Package + " " + e.Test
+	switch e.Action {
+	case "output":
+		if s.output[key] == nil {
+			s.output[key] = &strings.Builder{}
+		}
+		s.output[key].WriteString(e.Output)
+		return
+	case "build-output":
+		fmt.Fprint(out, e.Output)
+		return
+	case "build-fail":
+		s.failed++
+		return
+	case "pass", "fail", "skip":
+	default:
+		return
+	}
+	text := ""
+	if b := s.output[key]; b != nil {
+		text = b.String()
+		delete(s.output, key)
+	}
+	switch {
+	case e.Test == "" && e.Action == "fail":
+		// A crash or a race outside any test shows in the package's own output.
+		fmt.Fprintf(out, "%sFAIL %s (%.1fs)\n", text, e.Package, e.Elapsed)
+		if s.failed == 0 {
+			s.failed++
+		}
+	case e.Test == "" && e.Action == "pass":
+		fmt.Fprintf(out, "ok   %s (%.1fs)\n", e.Package, e.Elapsed)
+	case e.Test == "":
+	case e.Action == "pass":
+		s.passed++
+	case e.Action == "fail":
+		s.failed++
+		fmt.Fprintf(out, "%s", text)
+	case e.Action == "skip":
+		s.skipped++
+		fmt.Fprintf(out, "NOT TESTED: %s %s\n%s", e.Package, e.Test, text)
+	}
+}
+
+func appendLine(file, line string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteString(line); err != nil {
+		return err
+	}
+	return f.Close()
+}

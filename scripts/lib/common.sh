@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# What the scripts share. Source it; it sets nothing but these names.
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # used by those who source this
+repository=$(dirname "$scripts")
+cache=${GRACCHUS_CACHE:-$HOME/.cache/gracchus}
+
+die() {
+  echo "${0##*/}: $*" >&2
+  exit 1
+}
+
+# Exit code of a thing that cannot be had on this machine, apart from failures.
+unavailable=3
+cannot_be_had() {
+  echo "${0##*/}: cannot be had: $*" >&2
+  exit "$unavailable"
+}
+
+# usage prints the comment at the top of the script.
+usage() {
+  awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+}
+
+# need_command COMMAND PACKAGE installs a Debian package if the command is missing.
+need_command() {
+  type -P "$1" >/dev/null || install_package "$2"
+}
+
+install_package() {
+  type -P apt-get >/dev/null || cannot_be_had "$1: there is no apt-get to install it with"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || cannot_be_had "$1: it takes root to install it"
+    as_root=(sudo -n)
+  fi
+  echo "installing $1" >&2
+  if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$1" >&2; then
+    "${as_root[@]}" apt-get update -q >&2 || cannot_be_had "$1: apt-get update failed"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$1" >&2 || cannot_be_had "$1: apt-get install failed"
+  fi
+}
+
+# java_run LEVEL HEAP CLASS ARG... runs a class of Kafka 3.9.2 or ZooKeeper.
+java_run() {
+  local level=$1 heap=$2 jars
+  shift 2
+  jars=$("$scripts/fetch" kafka) || exit
+  exec java "-Xmx$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
+    "-Dgracchus.log.level=$level" "-Dlog4j.configuration=file:$scripts/lib/log4j.properties" -cp "$jars/*" "$@"
+}
