@@ -115,7 +115,7 @@ func (s *Store) flushLog(h *hosted, last, now time.Time, tick time.Duration) err
 		return nil
 	}
 	if h.log.SealedUnsynced() {
-		return h.log.Sync(h.log.RecoveryPoint() + 1)
+		return h.log.Sync(h.log.SyncedOffset() + 1)
 	}
 	return nil
 }
