@@ -32,15 +32,7 @@ func (e *OpError) Error() string {
 	if e.Resent {
 		resent = " (sent again after a lost connection)"
 	}
-	return fmt.Sprintf("zookeeper: %s %s: %v%s", e.Op, e.Path, e.Err, resent)
+	return fmt.Sprintf("%s %s: %v%s", e.Op, e.Path, e.Err, resent)
 }
 
 func (e *OpError) Unwrap() error { return e.Err }
-
-// The answers of ZooKeeper that callers act on.
-var (
-	ErrNoNode     = errors.New("no node")
-	ErrNodeExists = errors.New("node exists")
-	ErrBadVersion = errors.New("bad version")
-	ErrNotEmpty   = errors.New("not empty")
-)

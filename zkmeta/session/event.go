@@ -47,31 +47,6 @@ type Event struct {
 	Session ID
 }
 
-// WatchEventType says what happened to a watched node.
-type WatchEventType int32
-
-// The types of watch events, by their numbers in the protocol.
-const (
-	NodeCreated         WatchEventType = 1
-	NodeDeleted         WatchEventType = 2
-	NodeDataChanged     WatchEventType = 3
-	NodeChildrenChanged WatchEventType = 4
-)
-
-func (t WatchEventType) String() string {
-	switch t {
-	case NodeCreated:
-		return "created"
-	case NodeDeleted:
-		return "deleted"
-	case NodeDataChanged:
-		return "data changed"
-	case NodeChildrenChanged:
-		return "children changed"
-	}
-	return fmt.Sprintf("WatchEventType(%d)", int32(t))
-}
-
 // WatchEvent is what a watch is called with.
 type WatchEvent struct {
 	Type WatchEventType
