@@ -31,19 +31,23 @@ func EncodeRequest(dst []byte, correlationID int32, clientID string, req kmsg.Re
 // DecodeRequest decodes the body that ParseRequestHeader returned. Byte slices
 // of the request alias body; strings are copies.
 //
-// The body is checked against the request's shape first, so that the decoder
-// allocates only for elements whose bytes are really there.
+// The body is walked first along the request's shape, so that the decoder
+// allocates only for elements whose bytes are really there: what it costs is at
+// most some dozens of bytes for each byte of the body.
+//
+// Errors wrap ErrUnknownAPIKey for a key that no shape is known of, else
+// ErrMalformed.
 func DecodeRequest(h RequestHeader, body []byte) (kmsg.Request, error) {
+	if err := checkShape(h, body); err != nil {
+		return nil, fmt.Errorf("decode %v request of version %d: %w", h.Key, h.Version, err)
+	}
 	req := kmsg.RequestForKey(int16(h.Key))
 	if req == nil {
 		return nil, fmt.Errorf("decode request with key %d: %w", int16(h.Key), ErrUnknownAPIKey)
 	}
-	if h.Version < 0 || h.Version > req.MaxVersion() {
-		return nil, fmt.Errorf("decode %s request: no version %d: %w", h.Key, h.Version, ErrMalformed)
-	}
 	req.SetVersion(h.Version)
 	if err := req.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("decode %s request of version %d: %w: %w", h.Key, h.Version, ErrMalformed, err)
+		return nil, fmt.Errorf("decode %v request of version %d: %w: %w", h.Key, h.Version, ErrMalformed, err)
 	}
 	return req, nil
 }
