@@ -126,12 +126,12 @@ func TestDecodeRequestIsCheapForLiars(t *testing.T) {
 		h    RequestHeader
 		body []byte
 	}{
-		"four billion tags":           {RequestHeader{Key: Metadata, Version: 12}, []byte("\x01\x00\x00\x00\xff\xff\xff\xff\x0f")},
-		"tags of an element":          {RequestHeader{Key: CreateTopics, Version: 7}, append([]byte("\x02\x02a\x00\x00\x00\x00\x00\x00\x01\x01\xff\xff\xff\xff\x0f"), padding...)},
-		"a million topics":            {RequestHeader{Key: CreateTopics, Version: 2}, append([]byte("\x00\x10\x00\x00"), padding...)},
-		"a million topics in a tag":   {RequestHeader{Key: Fetch, Version: 12}, append([]byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x3f"), padding...)},
-		"two billion strings":         {RequestHeader{Key: DeleteTopics, Version: 3}, []byte("\x7f\xff\xff\xff")},
-		"a million nested partitions": {RequestHeader{Key: LeaderAndIsr, Version: 0}, append([]byte("\x00\x00\x00\x01\x00\x00\x00\x01\x00\x0f\xff\x00"), padding...)},
+		"four billion tags":            {RequestHeader{Key: Metadata, Version: 12}, []byte("\x01\x00\x00\x00\xff\xff\xff\xff\x0f")},
+		"tags of an element":           {RequestHeader{Key: CreateTopics, Version: 7}, append([]byte("\x02\x02a\x00\x00\x00\x00\x00\x00\x01\x01\xff\xff\xff\xff\x0f"), padding...)},
+		"a million topics":             {RequestHeader{Key: CreateTopics, Version: 2}, append([]byte("\x00\x10\x00\x00"), padding...)},
+		"tags of a structure in a tag": {RequestHeader{Key: Fetch, Version: 15}, append(make([]byte, 21), "\x01\x01\x01\x01\x01\x11"+"123456789012"+"\xff\xff\xff\xff\x0f"...)},
+		"two billion strings":          {RequestHeader{Key: DeleteTopics, Version: 3}, []byte("\x7f\xff\xff\xff")},
+		"a million nested partitions":  {RequestHeader{Key: LeaderAndIsr, Version: 0}, append([]byte("\x00\x00\x00\x01\x00\x00\x00\x01\x00\x0f\xff\x00"), padding...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
