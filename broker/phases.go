@@ -17,7 +17,7 @@ type phase struct {
 	// drain, if any, stops taking work and finishes what was taken; all phases
 	// drain before the first one stops.
 	drain func(ctx context.Context) error
-	stop  func(ctx context.Context) error
+	stop  func(ctx context.Context) error // nil: nothing to stop
 }
 
 // Bounds of one phase's drain and stop. The last resort of a phase that hangs is

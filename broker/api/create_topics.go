@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/topics"
+)
+
+// clusterMetadataTopic is where KRaft keeps its log; the name is reserved.
+const clusterMetadataTopic = "__cluster_metadata"
+
+// createTopics is answered by the controller only, as Kafka's clients expect.
+type createTopics struct {
+	controller activeController
+	topics     topicManager
+	settings   *config.Settings
+	codes      codes
+}
+
+func (h *createTopics) handle(ctx context.Context, r *server.Request, req *kmsg.CreateTopicsRequest) (*kmsg.CreateTopicsResponse, error) {
+	resp := kmsg.NewPtrCreateTopicsResponse()
+	resp.Topics = make([]kmsg.CreateTopicsResponseTopic, len(req.Topics))
+	_, active := h.controller.Active()
+	times := make(map[string]int, len(req.Topics))
+	for i := range req.Topics {
+		times[req.Topics[i].Topic]++
+	}
+	var wanted []topics.CreateRequest
+	var places []int // of wanted, in the response
+	for i := range req.Topics {
+		t, out := &req.Topics[i], &resp.Topics[i]
+		*out = kmsg.NewCreateTopicsResponseTopic()
+		out.Topic = t.Topic
+		switch {
+		case !active:
+			out.ErrorCode = kerr.NotController.Code
+		case t.Topic == clusterMetadataTopic:
+			out.ErrorCode = kerr.InvalidRequest.Code
+			out.ErrorMessage = stringPtr("Creation of internal topic __cluster_metadata is prohibited.")
+			out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		case times[t.Topic] > 1:
+			out.ErrorCode = kerr.InvalidRequest.Code
+			out.ErrorMessage = stringPtr("Found multiple entries for this topic.")
+			out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		default:
+			wanted = append(wanted, createRequest(t))
+			places = append(places, i)
+		}
+	}
+	if len(wanted) == 0 {
+		return resp, nil
+	}
+	validateOnly := req.ValidateOnly && r.Header.Version >= 1
+	results := h.topics.Create(ctx, wanted, time.Duration(req.TimeoutMillis)*time.Millisecond, validateOnly)
+	for i := range results {
+		h.fill(&resp.Topics[places[i]], &results[i])
+	}
+	return resp, nil
+}
+
+func createRequest(t *kmsg.CreateTopicsRequestTopic) topics.CreateRequest {
+	c := topics.CreateRequest{Name: t.Topic, Partitions: t.NumPartitions, ReplicationFactor: t.ReplicationFactor}
+	if len(t.ReplicaAssignment) > 0 {
+		c.Assignment = make(map[int32][]int32, len(t.ReplicaAssignment))
+		for _, a := range t.ReplicaAssignment {
+			c.Assignment[a.Partition] = a.Replicas
+		}
+	}
+	for _, o := range t.Configs {
+		c.Configs = append(c.Configs, topics.ConfigOp{Name: o.Name, Value: o.Value})
+	}
+	return c
+}
+
+func (h *createTopics) fill(out *kmsg.CreateTopicsResponseTopic, res *topics.CreateResult) {
+	if res.Err != nil {
+		out.ErrorCode, out.ErrorMessage = h.codes.withMessage(res.Err)
+		out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		return
+	}
+	out.TopicID = res.ID
+	out.NumPartitions = res.Partitions
+	out.ReplicationFactor = res.ReplicationFactor
+	for _, e := range h.settings.DescribeTopic(res.Configs) {
+		c := kmsg.NewCreateTopicsResponseTopicConfig()
+		c.Name, c.ReadOnly, c.Source, c.IsSensitive = e.Name, e.ReadOnly, int8(e.Source), e.Sensitive
+		if !e.Null {
+			c.Value = stringPtr(e.Value)
+		}
+		out.Configs = append(out.Configs, c)
+	}
+}

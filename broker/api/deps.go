@@ -1,0 +1,33 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/topics"
+)
+
+// The interfaces here are what handlers need of packages that cannot be had in a
+// test without ZooKeeper.
+
+// topicManager is *topics.Manager.
+type topicManager interface {
+	Create(ctx context.Context, requests []topics.CreateRequest, timeout time.Duration, validateOnly bool) []topics.CreateResult
+	AutoCreate(ctx context.Context, name string) error
+	Delete(ctx context.Context, names []string, timeout time.Duration) []error
+	Expand(ctx context.Context, requests []topics.ExpandRequest, timeout time.Duration, validateOnly bool) []error
+	Configs(ctx context.Context, topic string) (map[string]string, error)
+	ReplaceConfigs(ctx context.Context, topic string, values []topics.ConfigOp, validateOnly bool) error
+	ChangeConfigs(ctx context.Context, topic string, ops []topics.ConfigOp, validateOnly bool) error
+}
+
+// activeController is *controller.Controller.
+type activeController interface {
+	Active() (epoch int32, active bool)
+	AllocateProducerIDs(ctx context.Context, brokerID int32, brokerEpoch int64) (first int64, length int32, err error)
+}
+
+// producerIDs is *producerid.Allocator.
+type producerIDs interface {
+	Next(ctx context.Context) (int64, error)
+}

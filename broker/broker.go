@@ -1,0 +1,104 @@
+// Package broker puts a broker together: it builds every component, starts them
+// in one readable order and stops them in the opposite one.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/config"
+)
+
+// Run starts a broker on this machine and stops it cleanly when ctx ends. It
+// returns nil after a clean stop; an error means that the broker could not start,
+// could not stop cleanly, or had to give up while it ran.
+func Run(ctx context.Context, settings *config.Settings, report config.Report, logger *slog.Logger) error {
+	sizeGarbageCollection()
+	sayReport(logger, report)
+	b, err := New(settings, HostEnv(logger))
+	if err != nil {
+		return err
+	}
+	if err := b.Start(ctx); err != nil {
+		return err
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping")
+	case failure = <-b.Failed():
+		logger.Error("stopping, because the broker cannot go on", "error", failure)
+	}
+	began := time.Now()
+	if err := b.Stop(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(failure, err)
+	}
+	logger.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
+	return failure
+}
+
+// Broker is one broker. Start and Stop are called once each, by one goroutine.
+type Broker struct {
+	lifecycle lifecycle
+	parts     parts
+}
+
+// New checks that the broker can be built; it starts nothing and opens nothing.
+func New(settings *config.Settings, env Env) (*Broker, error) {
+	if err := env.validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{parts: parts{settings: settings, cfg: settings.Broker(), env: env, logger: env.Logger, failed: make(chan error, 1)}}
+	b.lifecycle = lifecycle{logger: env.Logger, phases: b.parts.phases()}
+	return b, nil
+}
+
+// Start returns when the broker answers clients. If it fails, or ctx ends,
+// everything that was started has been stopped again.
+func (b *Broker) Start(ctx context.Context) error {
+	began := time.Now()
+	if err := b.lifecycle.start(ctx); err != nil {
+		return fmt.Errorf("the broker cannot start: %w", err)
+	}
+	b.parts.sayReady(time.Since(began))
+	return nil
+}
+
+// Stop finishes what clients have asked for, then stops every component. All
+// goroutines have ended when it returns without error.
+func (b *Broker) Stop(ctx context.Context) error {
+	if err := b.lifecycle.stop(ctx); err != nil {
+		return fmt.Errorf("the broker did not stop cleanly: %w", err)
+	}
+	return nil
+}
+
+// Failed yields an error if the broker cannot go on, as when its last log
+// directory fails. The caller stops it.
+func (b *Broker) Failed() <-chan error { return b.parts.failed }
+
+// Address returns host:port that a listener's socket is bound to, which tells
+// the port where 0 was configured; "" if there is no such listener.
+func (b *Broker) Address(listener string) string {
+	for _, l := range b.parts.listeners {
+		if l.Name == listener {
+			return l.socket.Addr().String()
+		}
+	}
+	return ""
+}
+
+// sizeGarbageCollection lets the heap grow to four times what lives before it is
+// collected: a broker's live heap is small and its garbage short-lived, so this
+// costs a few megabytes and saves most collections. GOGC in the environment
+// wins.
+func sizeGarbageCollection() {
+	const percent = 300
+	if previous := debug.SetGCPercent(percent); previous != 100 {
+		debug.SetGCPercent(previous)
+	}
+}

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/storage"
+	"github.com/gracchus-mq/gracchus/storage/commitlog"
+	"github.com/gracchus-mq/gracchus/topics"
+)
+
+func (p *parts) openDirectories(context.Context) (err error) {
+	p.store, err = storage.Open(storage.Config{
+		Storage:                 p.cfg.Storage,
+		ProducerExpiration:      p.cfg.Producers.Expiration,
+		ProducerExpirationCheck: p.cfg.Producers.ExpirationCheck,
+	}, p.env.FS, commitlog.NewFileCache(maxOpenFiles(p.cfg.Storage.MaxOpenFiles)), p.logger)
+	if err != nil {
+		return err
+	}
+	p.store.OnAllFailed(p.fail)
+	return nil
+}
+
+// maxOpenFiles is the bound of the descriptor cache: what is configured, else
+// half of what the process may have. The other half is for connections.
+func maxOpenFiles(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	const fallback = 1024
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fallback
+	}
+	const enough = 100_000
+	return int(min(limit.Cur/2, enough))
+}
+
+// identify agrees with ZooKeeper and the log directories on which cluster this
+// is and which broker.
+func (p *parts) identify(ctx context.Context) (err error) {
+	if err := p.zk.EnsurePaths(ctx); err != nil {
+		return err
+	}
+	meta := p.store.Meta()
+	// A cluster that has no id yet is either new or not the one that these
+	// directories belong to; only the first may be given one.
+	if p.clusterID, err = p.zk.ClusterID(ctx, meta.ClusterID == ""); err != nil {
+		return err
+	}
+	if p.clusterID == "" {
+		return fmt.Errorf("the log directories belong to cluster %s, but this ZooKeeper holds no cluster (wrong zookeeper.connect or chroot, or its data is lost)", meta.ClusterID)
+	}
+	switch {
+	case p.cfg.ID >= 0:
+		p.id = p.cfg.ID
+	case meta.BrokerID >= 0:
+		p.id = meta.BrokerID
+	case p.cfg.IDGeneration:
+		if p.id, err = p.zk.BrokerSequenceID(ctx); err != nil {
+			return err
+		}
+		p.id += p.cfg.ReservedMaxID
+	default:
+		return errors.New("broker.id is not set, and broker.id.generation.enable=false forbids to generate one")
+	}
+	p.settings.SetBrokerID(p.id)
+	return p.store.Identify(p.id, p.clusterID)
+}
+
+// startChanges brings the settings up to what ZooKeeper says, before logs are
+// opened with them, and keeps them there.
+func (p *parts) startChanges(ctx context.Context) (err error) {
+	p.changes, err = topics.NewChanges(topics.ChangesConfig{
+		BrokerID: p.id,
+		Topic: func(topic string, own map[string]string) {
+			p.store.SetTopicConfig(topic, p.settings.Topic(own))
+		},
+		Logger: p.logger,
+	}, p.zk, p.settings)
+	if err != nil {
+		return err
+	}
+	return p.changes.Start(ctx)
+}
+
+func (p *parts) stopChanges(ctx context.Context) error { return p.changes.Stop(ctx) }
+
+func (p *parts) loadLogs(ctx context.Context) error {
+	own, err := topics.TopicConfigs(ctx, p.zk)
+	if err != nil {
+		return fmt.Errorf("read the topics' configurations: %w", err)
+	}
+	if err := p.store.Load(ctx, func(topic string) *config.Topic { return p.settings.Topic(own[topic]) }); err != nil {
+		return err
+	}
+	return p.store.Start(ctx)
+}

@@ -1,0 +1,44 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/gracchus-mq/gracchus/zkmeta"
+	"github.com/gracchus-mq/gracchus/zkmeta/session"
+)
+
+func (p *parts) startZooKeeper(ctx context.Context) (err error) {
+	if !p.cfg.ZooKeeper.Embedded {
+		return nil
+	}
+	p.zookeeper, err = startEmbedded(ctx, p.env, p.cfg.ZooKeeper, p.cfg.Storage.Dirs[0])
+	return err
+}
+
+func (p *parts) stopZooKeeper(ctx context.Context) error {
+	if p.zookeeper == nil {
+		return nil
+	}
+	return p.zookeeper.stop(ctx)
+}
+
+func (p *parts) startSession(ctx context.Context) (err error) {
+	cfg := sessionConfig(p.env, p.cfg.ZooKeeper, p.zookeeper)
+	dissolvePredecessor(ctx, p.store, cfg, p.logger)
+	if p.session, err = session.New(cfg); err != nil {
+		return err
+	}
+	p.zk = zkmeta.New(p.session)
+	p.registration = &registration{zk: p.zk, store: p.store, session: cfg, logger: p.logger}
+	p.registration.epoch.Store(-1)
+	return p.session.Start(ctx)
+}
+
+// stopSession closes the session, which takes this broker's registration with
+// it; nothing is left for the next process to close.
+func (p *parts) stopSession(ctx context.Context) error {
+	if err := p.session.Stop(ctx); err != nil {
+		return err
+	}
+	return p.store.SaveState(sessionFile, nil)
+}
