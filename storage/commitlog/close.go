@@ -1,0 +1,88 @@
+package commitlog
+
+import (
+	"context"
+	"path/filepath"
+)
+
+// Close leaves the log so that the next broker need not recover it: everything
+// durable, the active segment's indexes complete and cut to size, the producers'
+// state written at the end offset. A log that nothing was appended to since it
+// was loaded costs nothing to close. Only after all logs of a directory were
+// closed without error may its clean-shutdown marker be written.
+//
+// Everything that is asked of the log afterwards returns ErrClosed, except that
+// its offsets stay readable, and ranges that are held stay so.
+func (l *Log) Close(ctx context.Context) error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if done, err := l.finish(); done || err != nil {
+		return err
+	}
+	if err := l.syncRound(); err != nil {
+		return err
+	}
+	l.discard()
+	return nil
+}
+
+// finish completes the files and lets nobody append any more; done says that
+// somebody did so before.
+func (l *Log) finish() (done bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return true, nil
+	}
+	if err := l.Err(); err != nil {
+		return false, err
+	}
+	if s := l.active(); !s.synced {
+		if err := s.seal(); err != nil {
+			return false, l.fail("sealing a segment", err)
+		}
+	}
+	if err := l.takeSnapshot(l.end.Load()); err != nil {
+		return false, l.fail("writing a producer snapshot", err)
+	}
+	if err := l.writeMetadata(); err != nil {
+		return false, l.fail("writing the metadata", err)
+	}
+	l.closed = true
+	return false, nil
+}
+
+// Abandon gives up the descriptors and writes nothing: for a directory that has
+// failed, and for a log whose directory is about to be removed.
+func (l *Log) Abandon() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.discard()
+}
+
+func (l *Log) discard() {
+	for _, s := range l.list() {
+		s.discard()
+	}
+}
+
+// Rename moves the log's directory, to the name under which it is to be deleted,
+// say. Reads and appends go on. The new name is durable once the directory above
+// it is synced, which is left to the caller, who may have many to rename.
+func (l *Log) Rename(dir string) error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dir.mu.Lock()
+	defer l.dir.mu.Unlock()
+	if err := l.dir.fs.Rename(l.dir.path, dir); err != nil {
+		return storageError("renaming the directory", l.partition, err)
+	}
+	l.dir.path = filepath.Clean(dir)
+	return nil
+}

@@ -1,0 +1,290 @@
+package commitlog
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/gracchus-mq/gracchus/storage/vfs"
+)
+
+// blockSize is how much of a file is read at once to find something in it.
+const blockSize = 4096
+
+// blocks lends buffers of blockSize bytes.
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
+// entryFile is what the offset and the time index have in common: a file of
+// entries of one width in ascending order, of which the newest ones are still in
+// memory.
+//
+// Kafka gives a new index its full size at once (a sparse file, all zeros) and
+// cuts it to what is used when the segment is sealed or the log closed. After a
+// crash the size therefore says nothing; but an entry of zeros can only be one
+// that was never written, so that the true length can be found.
+//
+// Entries reach the file in blocks, on Sync, and when the segment is sealed. A
+// crash may lose the rest: the active segment's indexes are rebuilt after it in
+// any case.
+//
+// Concurrency: one appender, many readers; mu guards the fields.
+type entryFile struct {
+	file  *cachedFile
+	width int
+	max   int // entries
+
+	mu    sync.RWMutex
+	count int    // entries, in the file and in tail; −1 until somebody asks
+	tail  []byte // entries that are not in the file yet, always the last ones
+}
+
+// create makes the file, as large as it may become.
+func (e *entryFile) create() error {
+	e.count = 0
+	file, err := e.file.create()
+	if err != nil {
+		return err
+	}
+	defer e.file.release()
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	return file.Truncate(int64(e.max * e.width))
+}
+
+// len returns the number of entries.
+func (e *entryFile) len() (int, error) {
+	e.mu.RLock()
+	n := e.count
+	e.mu.RUnlock()
+	if n >= 0 {
+		return n, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.load()
+}
+
+// load finds the number of entries in the file. mu must be held for writing.
+func (e *entryFile) load() (int, error) {
+	if e.count >= 0 {
+		return e.count, nil
+	}
+	file, err := e.file.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer e.file.release()
+	size, err := file.Size()
+	if err != nil {
+		return 0, err
+	}
+	n := int(size) / e.width
+	block := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(block)
+	zero := func(i int) (bool, error) {
+		raw := block[:e.width]
+		if err := readFull(file, raw, int64(i*e.width)); err != nil {
+			return false, err
+		}
+		for _, b := range raw {
+			if b != 0 {
+				return false, nil
+			}
+		}
+		return true, nil
+	}
+	lo, hi := 0, n // entries before lo are written, those from hi on are not
+	for probe := n - 1; lo < hi; probe = lo + (hi-lo)/2 {
+		empty, err := zero(probe)
+		if err != nil {
+			return 0, err
+		}
+		if empty {
+			hi = probe
+		} else {
+			lo = probe + 1
+		}
+	}
+	e.count = lo
+	return lo, nil
+}
+
+// append adds an entry, which must be greater than the last one.
+func (e *entryFile) append(entry []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, err := e.load(); err != nil {
+		return err
+	}
+	e.tail = append(e.tail, entry...)
+	e.count++
+	if len(e.tail) > blockSize-e.width {
+		return e.flushLocked()
+	}
+	return nil
+}
+
+// flush writes the entries that are only in memory.
+func (e *entryFile) flush() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.flushLocked()
+}
+
+func (e *entryFile) flushLocked() error {
+	if len(e.tail) == 0 {
+		return nil
+	}
+	file, err := e.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer e.file.release()
+	if _, err := file.WriteAt(e.tail, int64(e.count*e.width-len(e.tail))); err != nil {
+		return err
+	}
+	e.tail = e.tail[:0]
+	return nil
+}
+
+// seal writes what is only in memory and cuts the file to what is used.
+func (e *entryFile) seal() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.load()
+	if err != nil {
+		return err
+	}
+	if err := e.flushLocked(); err != nil {
+		return err
+	}
+	e.tail = nil
+	return e.file.truncate(int64(n * e.width))
+}
+
+// cut keeps the first n entries.
+func (e *entryFile) cut(n int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n == 0 {
+		e.count = 0 // whatever is in the file
+	} else if _, err := e.load(); err != nil {
+		return err
+	}
+	if err := e.flushLocked(); err != nil {
+		return err
+	}
+	e.count, e.tail = n, e.tail[:0]
+	return e.file.truncate(int64(n * e.width))
+}
+
+// reset empties the index, whatever is in the file.
+func (e *entryFile) reset() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.count, e.tail = 0, e.tail[:0]
+	file, err := e.file.create()
+	if err != nil {
+		return err
+	}
+	defer e.file.release()
+	return file.Truncate(0)
+}
+
+// read copies entry i, which must exist, to dst.
+func (e *entryFile) read(i int, dst []byte) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.readLocked(i, dst)
+}
+
+func (e *entryFile) readLocked(i int, dst []byte) error {
+	inFile := e.count - len(e.tail)/e.width
+	if i >= inFile {
+		copy(dst, e.tail[(i-inFile)*e.width:][:e.width])
+		return nil
+	}
+	return e.file.with(func(f vfs.File) error { return readFull(f, dst[:e.width], int64(i*e.width)) })
+}
+
+// search finds the last entry for which below is true, copies it to dst and
+// returns its number, −1 if there is none. below must be true for some of the
+// first entries and false for all others.
+func (e *entryFile) search(below func(entry []byte) bool, dst []byte) (int, error) {
+	if _, err := e.len(); err != nil {
+		return -1, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	inFile := e.count - len(e.tail)/e.width
+	if len(e.tail) > 0 && below(e.tail[:e.width]) {
+		i := searchEntries(e.tail, e.width, below)
+		copy(dst, e.tail[i*e.width:][:e.width])
+		return inFile + i, nil
+	}
+	if inFile == 0 {
+		return -1, nil
+	}
+	file, err := e.file.acquire()
+	if err != nil {
+		return -1, err
+	}
+	defer e.file.release()
+	block := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(block)
+	// First the block, by the first entries of blocks; then the entry in it.
+	perBlock := blockSize / e.width
+	lo, hi := 0, (inFile+perBlock-1)/perBlock // the first entries before lo are below
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		first := block[:e.width]
+		if err := readFull(file, first, int64(mid*perBlock*e.width)); err != nil {
+			return -1, err
+		}
+		if below(first) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == 0 {
+		return -1, nil
+	}
+	start := (lo - 1) * perBlock
+	entries := block[:min(perBlock, inFile-start)*e.width]
+	if err := readFull(file, entries, int64(start*e.width)); err != nil {
+		return -1, err
+	}
+	i := searchEntries(entries, e.width, below)
+	copy(dst, entries[i*e.width:][:e.width])
+	return start + i, nil
+}
+
+// searchEntries returns the number of the last entry that is below; the first
+// one must be.
+func searchEntries(entries []byte, width int, below func([]byte) bool) int {
+	lo, hi := 1, len(entries)/width
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		if below(entries[mid*width:][:width]) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// readFull is ReadAt that takes a short file for an error.
+func readFull(f vfs.File, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = &fs.PathError{Op: "read", Path: f.Name(), Err: io.ErrUnexpectedEOF}
+	}
+	return err
+}

@@ -1,0 +1,398 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gracchus-mq/gracchus/storage/producerstate"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
+)
+
+// Open opens the log in o.Dir, or makes a new one if the directory does not exist
+// or is empty. A log that was not closed cleanly is recovered: from the recovery
+// point on every batch is checked, what follows the first damaged one is cut off,
+// and the indexes are built anew.
+//
+// Errors wrap kerr.KafkaStorageError.
+func Open(o Options) (*Log, error) {
+	l := &Log{
+		partition:  o.Partition,
+		dir:        &logDir{fs: o.FS, path: o.Dir},
+		files:      o.Files,
+		logger:     o.Logger,
+		onTruncate: o.OnTruncate,
+		producers:  producerstate.New(o.ProducerIDExpiration),
+	}
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	l.logger = l.logger.With("partition", o.Partition.String())
+	l.cfg.Store(o.Config)
+	l.epochs.dir = l.dir
+	l.firstUnstable.Store(none)
+	// After a crash it is unknown which names are durable.
+	l.isNew, l.dirChanged = !o.Clean, !o.Clean
+	if err := l.load(o); err != nil {
+		l.Abandon()
+		return nil, storageError("loading", o.Partition, err)
+	}
+	return l, nil
+}
+
+func (l *Log) load(o Options) error {
+	l.publish(nil)
+	names, err := l.listFiles()
+	if err != nil {
+		return err
+	}
+	if names, err = l.finishReplacement(names); err != nil {
+		return err
+	}
+	if err := l.loadMetadata(); err != nil {
+		return err
+	}
+	damaged, err := l.loadSegments(names, o)
+	if err != nil {
+		return err
+	}
+	l.start.Store(o.StartOffset)
+	if list := l.list(); len(list) > 0 {
+		l.start.Store(max(o.StartOffset, list[0].base))
+	}
+	if err := l.dropStraySnapshots(); err != nil {
+		return err
+	}
+	if err := l.loadEpochs(); err != nil {
+		return err
+	}
+	if err := l.recoverDamaged(o, damaged); err != nil {
+		return err
+	}
+	if len(l.list()) > 0 && l.end.Load() < o.StartOffset {
+		l.logger.Warn("the log ends before it starts: its files are gone; starting anew", "end", l.end.Load(), "start", o.StartOffset)
+		for _, s := range slices.Backward(l.list()) {
+			if err := l.drop(s); err != nil {
+				return err
+			}
+		}
+		l.publish(nil)
+	}
+	if len(l.list()) == 0 {
+		if err := l.startEmpty(o.StartOffset); err != nil {
+			return err
+		}
+	}
+	return l.finishLoading(o, len(damaged) > 0)
+}
+
+// finishLoading makes everything agree with the log's end.
+func (l *Log) finishLoading(o Options, recovered bool) error {
+	end := l.end.Load()
+	l.tail.reset(l.active(), end, l.active().size.Load())
+	if _, err := l.epochs.truncateEnd(end); err != nil {
+		return err
+	}
+	if _, err := l.epochs.truncateStart(l.start.Load()); err != nil {
+		return err
+	}
+	durable := min(o.RecoveryPoint, end)
+	if o.Clean && !recovered {
+		durable = end
+	}
+	l.synced.Store(durable)
+	l.recoveryPoint.Store(durable)
+	l.highWatermark.Store(max(min(o.HighWatermark, end), l.start.Load()))
+	if err := l.dropSnapshots(func(at int64) bool { return at > end }); err != nil {
+		return err
+	}
+	if err := l.loadProducers(o.Clean && !recovered); err != nil {
+		return err
+	}
+	if recovered && l.dirChanged {
+		return l.syncDir()
+	}
+	return nil
+}
+
+// loadProducers: after a clean shutdown without any snapshot there were no
+// producers to remember, which spares scanning the log.
+func (l *Log) loadProducers(clean bool) error {
+	offsets, err := l.snapshots()
+	if err != nil {
+		return err
+	}
+	end := l.end.Load()
+	if clean && len(offsets) == 0 {
+		l.producers.Reset(end)
+		l.lastSnapshot = end
+		return nil
+	}
+	if l.producers.EndOffset() == end && end > 0 {
+		l.updateUnstable() // recovery has built it already
+	} else if err := l.rebuildProducers(end); err != nil {
+		return err
+	}
+	if clean {
+		return nil
+	}
+	return l.takeSnapshot(end)
+}
+
+// listFiles lists the directory, which is created if it is missing.
+func (l *Log) listFiles() ([]diskFile, error) {
+	path := l.dir.join("")
+	entries, err := l.dir.fs.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.isNew, l.dirChanged = true, true
+		return nil, l.dir.fs.MkdirAll(path, 0o755)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var files []diskFile
+	for _, e := range entries {
+		if f, ok := parseFileName(e.Name()); ok && !e.IsDir() {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// diskFile is a file of a segment, or a producer snapshot, by its name.
+type diskFile struct {
+	base   int64
+	suffix string // ".log", …
+	state  string // "", ".deleted", ".cleaned" or ".swap"
+}
+
+func (f diskFile) name() string { return fileName(f.base, f.suffix) + f.state }
+
+func parseFileName(name string) (f diskFile, ok bool) {
+	for _, state := range []string{deletedSuffix, cleanedSuffix, swapSuffix} {
+		if rest, found := strings.CutSuffix(name, state); found {
+			name, f.state = rest, state
+			break
+		}
+	}
+	digits, suffix, _ := strings.Cut(name, ".")
+	f.suffix = "." + suffix
+	switch f.suffix {
+	case logSuffix, indexSuffix, timeSuffix, txnSuffix, snapshotSuffix:
+	default:
+		return diskFile{}, false
+	}
+	base, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || len(digits) != 20 || base < 0 {
+		return diskFile{}, false
+	}
+	f.base = base
+	return f, true
+}
+
+// finishReplacement removes what was about to be deleted, and finishes or undoes
+// the replacement of segments that compaction was at. Compaction writes .cleaned
+// files, renames them to .swap from the last one backward, deletes the segments
+// that they replace, and strips .swap. So .cleaned files mean that not all .swap
+// names are there yet; without one, the .swap files are complete.
+func (l *Log) finishReplacement(files []diskFile) (left []diskFile, err error) {
+	firstCleaned := int64(math.MaxInt64)
+	for _, f := range files {
+		if f.state == cleanedSuffix {
+			firstCleaned = min(firstCleaned, f.base)
+		}
+	}
+	low, high := int64(math.MaxInt64), int64(math.MinInt64) // what .swap segments hold
+	var swaps []diskFile
+	for _, f := range files {
+		switch {
+		case f.state == deletedSuffix, f.state == cleanedSuffix, f.state == swapSuffix && f.base >= firstCleaned:
+			if err := l.removeFile(f, "left over"); err != nil {
+				return nil, err
+			}
+		case f.state == swapSuffix:
+			swaps = append(swaps, f)
+			if f.suffix != logSuffix {
+				break
+			}
+			next, err := l.nextOffsetIn(f)
+			if err != nil {
+				return nil, err
+			}
+			low, high = min(low, f.base), max(high, next)
+		default:
+			left = append(left, f)
+		}
+	}
+	if len(swaps) == 0 {
+		return left, nil
+	}
+	left = slices.DeleteFunc(left, func(f diskFile) bool {
+		if f.base < low || f.base >= high {
+			return false
+		}
+		err = errors.Join(err, l.removeFile(f, "replaced by compaction"))
+		return true
+	})
+	for _, f := range swaps {
+		to := f
+		to.state = ""
+		err = errors.Join(err, l.dir.fs.Rename(l.dir.join(f.name()), l.dir.join(to.name())))
+		left = append(left, to)
+	}
+	l.dirChanged = true
+	slices.SortFunc(left, func(a, b diskFile) int { return strings.Compare(a.name(), b.name()) })
+	return left, err
+}
+
+func (l *Log) removeFile(f diskFile, why string) error {
+	l.logger.Debug("removing a file", "file", l.dir.join(f.name()), "why", why)
+	l.dirChanged = true
+	return l.dir.fs.Remove(l.dir.join(f.name()))
+}
+
+// nextOffsetIn reads a whole file's headers.
+func (l *Log) nextOffsetIn(f diskFile) (next int64, err error) {
+	next = f.base
+	c := newCachedFile(l.files, l.dir, f.name())
+	defer c.discard()
+	err = c.with(func(file vfs.File) error {
+		size, err := file.Size()
+		if err != nil {
+			return err
+		}
+		sc := scan(file, 0, size)
+		defer sc.close()
+		for {
+			h, more, err := sc.next()
+			if err != nil || !more {
+				return err
+			}
+			next = h.next()
+		}
+	})
+	return next, err
+}
+
+// loadSegments describes the segments that there are, and returns those that must
+// be recovered.
+func (l *Log) loadSegments(files []diskFile, o Options) (damaged map[int64]bool, err error) {
+	present := map[string]bool{}
+	for _, f := range files {
+		present[f.name()] = true
+	}
+	damaged = map[int64]bool{}
+	var list []*segment
+	for _, f := range files {
+		if f.suffix == snapshotSuffix {
+			continue
+		}
+		if !present[fileName(f.base, logSuffix)] {
+			if err := l.removeFile(f, "an index without a log"); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if f.suffix != logSuffix {
+			continue
+		}
+		s := l.newSegment(f.base, present[fileName(f.base, txnSuffix)])
+		info, err := l.dir.fs.Stat(l.dir.join(f.name()))
+		if err != nil {
+			return nil, err
+		}
+		if info.Size() > math.MaxInt32 {
+			return nil, fmt.Errorf("%s has %d bytes", l.dir.join(f.name()), info.Size())
+		}
+		s.size.Store(info.Size())
+		s.sealed, s.synced = true, true
+		list = append(list, s)
+		if !present[fileName(f.base, indexSuffix)] {
+			l.logger.Warn("a segment has no index", "file", l.dir.join(f.name()))
+			damaged[f.base] = true
+		} else if err := s.txns.check(s.base); err != nil {
+			l.logger.Warn("a segment has a damaged transaction index", "file", l.dir.join(f.name()), "error", err)
+			damaged[f.base] = true
+		} else if !present[fileName(f.base, timeSuffix)] {
+			if err := s.times.reset(); err != nil {
+				return nil, err
+			}
+			l.dirChanged = true
+		}
+	}
+	l.publish(list)
+	if o.Clean || len(list) == 0 {
+		return damaged, nil
+	}
+	for i := max(0, floor(list, o.RecoveryPoint)); i < len(list); i++ {
+		damaged[list[i].base] = true
+	}
+	return damaged, nil
+}
+
+func (l *Log) loadMetadata() error {
+	path := l.dir.join(metadataFile)
+	data, err := vfs.ReadFile(l.dir.fs, path, maxCheckpointBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id, err := parseMetadata(data)
+	if err != nil {
+		return &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	l.topicID = id
+	return nil
+}
+
+// loadEpochs reads the leader epochs or, if their file is missing or damaged,
+// collects them from the batches.
+func (l *Log) loadEpochs() error {
+	err := l.epochs.load()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errEpochsFile):
+		l.logger.Warn("collecting the leader epochs from the log", "error", err)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	l.epochs.dirty, l.unwritten = true, true
+	for _, s := range l.list() {
+		err := s.eachHeader(0, s.size.Load(), func(h header) { l.epochs.note(h.epoch, h.base) })
+		if err != nil {
+			l.logger.Warn("collecting the leader epochs ends early", "error", err)
+			return nil // recovery, if it is due, says more
+		}
+	}
+	return nil
+}
+
+// dropStraySnapshots removes snapshots that belong to no segment, as Kafka does:
+// all must be at the base of one, except the newest, which a clean close wrote at
+// the end of the log.
+func (l *Log) dropStraySnapshots() error {
+	offsets, err := l.snapshots()
+	if err != nil {
+		return err
+	}
+	list := l.list()
+	for i, at := range offsets {
+		j := floor(list, at)
+		isBase := j >= 0 && list[j].base == at
+		atEnd := i == len(offsets)-1 && len(list) > 0 && at >= list[len(list)-1].base
+		if !isBase && !atEnd {
+			if err := l.dropSnapshot(at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package commitlog
+
+import "github.com/gracchus-mq/gracchus/protocol/record"
+
+// OffsetForTimestamp finds the first record between the start offset and upTo
+// (exclusive) whose timestamp is ts, in ms, or greater, and returns its offset,
+// timestamp and leader epoch. The offset is −1 if there is none.
+func (l *Log) OffsetForTimestamp(ts, upTo int64) (offset, timestamp int64, leaderEpoch int32, err error) {
+	start := l.start.Load()
+	list := l.list()
+	for i := max(0, floor(list, start)); i < len(list) && list[i].base < upTo; i++ {
+		s := list[i]
+		newest, err := s.newestStamp()
+		if err == nil && newest.timestamp < ts {
+			continue
+		}
+		var r found
+		if err == nil {
+			r, err = s.findTime(ts, start, upTo)
+		}
+		if err != nil {
+			return -1, -1, -1, storageError("looking up a timestamp", l.partition, err)
+		}
+		if r.offset >= 0 {
+			return r.offset, r.timestamp, r.epoch, nil
+		}
+	}
+	return -1, -1, -1, nil
+}
+
+// found is a record that was looked for.
+type found struct {
+	offset, timestamp int64
+	epoch             int32
+}
+
+var notFound = found{-1, -1, -1}
+
+// findTime finds the first record in [start, upTo) with timestamp ≥ ts.
+func (s *segment) findTime(ts, start, upTo int64) (found, error) {
+	from, err := s.times.lookup(ts)
+	if err != nil {
+		return notFound, err
+	}
+	return s.findRecord(max(from.offset, start), upTo, func(h header) bool { return h.maxTimestamp >= ts },
+		func(offset, timestamp int64) bool { return timestamp >= ts && offset >= start && offset < upTo })
+}
+
+// MaxTimestampOffset finds the record with the greatest timestamp, the first one
+// if there are several (KIP-734). The offset is −1 if no record has a timestamp.
+func (l *Log) MaxTimestampOffset() (offset, timestamp int64, leaderEpoch int32, err error) {
+	list := l.list()
+	var best *segment
+	top := stamp{timestamp: record.NoTimestamp}
+	for i := max(0, floor(list, l.start.Load())); i < len(list); i++ {
+		newest, err := list[i].newestStamp()
+		if err != nil {
+			return -1, -1, -1, storageError("looking up the newest timestamp", l.partition, err)
+		}
+		if newest.timestamp > top.timestamp {
+			best, top = list[i], newest
+		}
+	}
+	if best == nil {
+		return -1, -1, -1, nil
+	}
+	r, err := best.findRecord(top.offset, l.end.Load(), func(h header) bool { return h.maxTimestamp == top.timestamp },
+		func(_, timestamp int64) bool { return timestamp == top.timestamp })
+	if err != nil {
+		return -1, -1, -1, storageError("looking up the newest timestamp", l.partition, err)
+	}
+	return r.offset, r.timestamp, r.epoch, nil
+}
+
+// findRecord finds the first record that match accepts, in the batches from
+// offset from on, of which it opens those that open accepts.
+func (s *segment) findRecord(from, upTo int64, open func(header) bool, match func(offset, timestamp int64) bool) (found, error) {
+	size := s.size.Load()
+	_, position, err := s.offsets.lookup(from)
+	if err != nil {
+		return notFound, err
+	}
+	file, err := s.file.acquire()
+	if err != nil {
+		return notFound, err
+	}
+	defer s.file.release()
+	sc := scan(file, position, size)
+	defer sc.close()
+	for {
+		h, more, err := sc.next()
+		if err != nil || !more || h.base >= upTo {
+			return notFound, err
+		}
+		if h.last < from || !open(h) {
+			continue
+		}
+		if h.magic < 2 {
+			// Inner messages of old formats are not opened: the answer is the
+			// message, or the last one of those compressed together.
+			if match(h.last, h.maxTimestamp) {
+				return found{h.last, h.maxTimestamp, h.epoch}, nil
+			}
+			continue
+		}
+		b := make(record.Batch, h.size)
+		if err := readFull(file, b, h.position); err != nil {
+			return notFound, err
+		}
+		for r, err := range b.Records(record.DefaultMaxDecompressed) {
+			if err != nil {
+				return notFound, err
+			}
+			if match(b.Offset(r), b.Timestamp(r)) {
+				return found{b.Offset(r), b.Timestamp(r), h.epoch}, nil
+			}
+		}
+	}
+}

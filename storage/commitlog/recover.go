@@ -1,0 +1,250 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/protocol/record"
+)
+
+// recoverDamaged makes the damaged segments whole and finds the end of the log.
+//
+// What must hold afterwards: every byte of the log belongs to a batch whose
+// checksum is right, offsets ascend, the indexes say nothing else than the
+// batches do, and nothing that was durable below the recovery point is lost.
+func (l *Log) recoverDamaged(o Options, damaged map[int64]bool) error {
+	all := l.list()
+	unsynced := len(all)
+	if !o.Clean {
+		unsynced = max(0, floor(all, o.RecoveryPoint))
+	}
+	for i, s := range all {
+		if i > unsynced && l.tornFrom(s, o) {
+			return l.dropFrom(all, i)
+		}
+		if damaged[s.base] {
+			l.publish(all[:i+1])
+			cut, err := l.recoverSegment(s)
+			if err != nil {
+				return err
+			}
+			if cut && i >= unsynced {
+				return l.dropFrom(all, i+1)
+			}
+			continue
+		}
+		if i < len(all)-1 {
+			continue // sealed and trusted
+		}
+		s.sealed = false
+		whole, err := l.findEnd(s)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			damaged[s.base] = true // not as clean as it was said to be
+			if _, err := l.recoverSegment(s); err != nil {
+				return err
+			}
+		}
+	}
+	l.publish(all)
+	if n := len(all); n > 0 {
+		all[n-1].sealed = false
+	}
+	return nil
+}
+
+// tornFrom reports whether something is missing before a segment: its base must
+// be where the segments before it end. In a compacted topic gaps are normal;
+// there, a segment is made durable before the next one is begun.
+func (l *Log) tornFrom(s *segment, o Options) bool {
+	end := l.end.Load()
+	if s.base == end || s.base > end && o.Config.Compact {
+		return false
+	}
+	l.logger.Warn("cutting the log where segments do not continue each other", "file", s.file.path(), "offset", end, "bytes", s.size.Load())
+	return true
+}
+
+// dropFrom removes the segments from number i on, the last one first, so that a
+// crash meanwhile leaves a log without holes.
+func (l *Log) dropFrom(list []*segment, i int) error {
+	for j := len(list) - 1; j >= i; j-- {
+		l.logger.Warn("removing a segment behind the end of the log", "file", list[j].file.path(), "bytes", list[j].size.Load())
+		if err := l.drop(list[j]); err != nil {
+			return err
+		}
+	}
+	l.publish(list[:i:i])
+	if i > 0 {
+		list[i-1].sealed = false
+	}
+	return nil
+}
+
+// findEnd finds the log's end in the last segment, by its index. whole is false
+// if the file does not end with a batch.
+func (l *Log) findEnd(s *segment) (whole bool, err error) {
+	size := s.size.Load()
+	if size == 0 {
+		l.end.Store(s.base)
+		return true, nil
+	}
+	_, from, err := s.offsets.lookup(math.MaxInt64)
+	if err != nil || from > size {
+		return false, err
+	}
+	end, position := s.base, from
+	err = s.eachHeader(from, size, func(h header) { end, position = h.next(), h.position+h.size })
+	if errors.Is(err, kerr.CorruptMessage) {
+		return false, nil
+	}
+	l.end.Store(end)
+	return position == size, err
+}
+
+// recoverSegment checks every batch of a segment, cuts it before the first one
+// that is damaged, and builds its indexes anew. It moves the log's end to the
+// segment's, and the producers' state along with it.
+func (l *Log) recoverSegment(s *segment) (cut bool, err error) {
+	l.dirChanged = true
+	if l.producers.EndOffset() != s.base || s.base == 0 {
+		if err := l.rebuildProducers(s.base); err != nil {
+			return false, err
+		}
+	}
+	if err := errors.Join(s.offsets.reset(), s.times.reset(), s.txns.cut(0)); err != nil {
+		return false, err
+	}
+	s.setNewest(stamp{record.NoTimestamp, s.base})
+	s.sinceIndex, s.synced = 0, false
+	size := s.size.Load()
+	valid, why, err := l.replay(s, size)
+	if err != nil {
+		return false, err
+	}
+	if valid < size {
+		cut = true
+		l.logger.Warn("cutting off the damaged end of a log", "file", s.file.path(), "offset", l.end.Load(), "position", valid, "bytes", size-valid, "reason", why)
+		// Durably, or it could reappear behind what is appended now.
+		if err := errors.Join(s.file.truncate(valid), s.file.sync()); err != nil {
+			return false, err
+		}
+		s.size.Store(valid)
+	}
+	return cut, s.seal()
+}
+
+// replay reads a segment from its beginning and does again what the append of its
+// batches did. It returns the size of the valid part, and why it ends there.
+func (l *Log) replay(s *segment, size int64) (valid int64, why, err error) {
+	file, err := s.file.acquire()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer s.file.release()
+	l.end.Store(s.base)
+	last := s.base - 1
+	in := batchReader{read: func(p []byte, off int64) error { return readFull(file, p, off) }, end: size}
+	for {
+		h, b, err := in.next()
+		if err != nil || b == nil {
+			if err != nil && !errors.Is(err, kerr.CorruptMessage) && !errors.Is(err, record.ErrTruncated) {
+				return 0, nil, err
+			}
+			return h.position, err, nil
+		}
+		if why := checkStored(s.base, last, h, b); why != nil {
+			return h.position, why, nil
+		}
+		if err := l.accountRecovered(s, h, b); err != nil {
+			return 0, nil, err
+		}
+		last = h.last
+		l.end.Store(h.next())
+	}
+}
+
+// checkStored says what is wrong with a batch that follows offset last.
+func checkStored(base, last int64, h header, b []byte) error {
+	if h.base <= last || !fits(base, h.last) {
+		return fmt.Errorf("offsets %d to %d after %d: %w", h.base, h.last, last, kerr.CorruptMessage)
+	}
+	return checkCRC(b)
+}
+
+func (l *Log) accountRecovered(s *segment, h header, b []byte) error {
+	if err := s.account(h, l.Config().IndexIntervalBytes); err != nil {
+		return err
+	}
+	if h.magic < 2 {
+		return nil
+	}
+	if _, err := l.epochs.assign(h.epoch, h.base, false); err != nil {
+		return err
+	}
+	if ended := l.producers.Append(b); ended != nil && ended.Aborted {
+		return s.txns.add(ended)
+	}
+	return nil
+}
+
+// recoveryBuffer is how much of a segment is read at once, unless a batch is
+// larger.
+const recoveryBuffer = 1 << 20
+
+// batchReader reads whole batches one after the other.
+type batchReader struct {
+	read     func(p []byte, off int64) error
+	pos, end int64
+	buf      []byte
+	have     []byte // part of buf: the bytes from pos on
+}
+
+// next returns the next batch, nil at the end; h.position is where it begins, or
+// would begin. The bytes are valid until the next call. Errors wrap
+// kerr.CorruptMessage or record.ErrTruncated if no whole batch is there.
+func (r *batchReader) next() (h header, b []byte, err error) {
+	need := int64(record.HeaderSize)
+	for {
+		left := r.end - r.pos
+		if left == 0 {
+			return header{position: r.pos}, nil, nil
+		}
+		h, b, rest, err := splitBatch(r.have)
+		if err == nil {
+			h.position = r.pos
+			r.pos += h.size
+			r.have = rest
+			return h, b, nil
+		}
+		if !errors.Is(err, record.ErrTruncated) {
+			return header{position: r.pos}, nil, err
+		}
+		if int64(len(r.have)) == left || h.size > left {
+			return header{position: r.pos}, nil, err
+		}
+		need = max(need, h.size, min(left, recoveryBuffer))
+		if err := r.fill(min(left, need)); err != nil {
+			return header{position: r.pos}, nil, err
+		}
+	}
+}
+
+// fill makes have hold n bytes.
+func (r *batchReader) fill(n int64) error {
+	if int64(cap(r.buf)) < n {
+		r.buf = make([]byte, n)
+	}
+	r.buf = r.buf[:n]
+	kept := copy(r.buf, r.have)
+	if err := r.read(r.buf[kept:], r.pos+int64(kept)); err != nil {
+		return err
+	}
+	r.have = r.buf
+	return nil
+}

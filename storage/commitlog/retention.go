@@ -1,0 +1,184 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/config"
+)
+
+// deletedFile is a file that was renamed and waits to be removed: a reader that
+// found its segment just before may still open it by its handle, and an operator
+// who deleted too much has a moment to notice.
+type deletedFile struct {
+	name string
+	at   time.Time // of the renaming
+}
+
+// AdvanceStartOffset makes the log begin at offset (DeleteRecords, KIP-107, and
+// what a leader tells its followers). A lower offset changes nothing. The files
+// go with the next DeleteExpired. kerr.OffsetOutOfRange (wrapped) if offset is
+// above the high watermark.
+func (l *Log) AdvanceStartOffset(offset int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if hw := l.highWatermark.Load(); offset > hw {
+		return fmt.Errorf("start of %s at %d, above the high watermark %d: %w", l.partition, offset, hw, kerr.OffsetOutOfRange)
+	}
+	return l.advanceStart(offset)
+}
+
+// advanceStart must be called with mu held.
+func (l *Log) advanceStart(offset int64) error {
+	if offset <= l.start.Load() {
+		return nil
+	}
+	l.start.Store(offset)
+	l.producers.TruncateBefore(offset)
+	wrote, err := l.epochs.truncateStart(offset)
+	if err != nil {
+		return l.fail("writing the leader epochs", err)
+	}
+	l.dirChanged = l.dirChanged || wrote
+	return nil
+}
+
+// DeleteExpired drops the oldest segments, as far as they lie wholly below the
+// start offset or, if the topic's policy is to delete, as retention.bytes and
+// retention.ms ask; but none that reaches above the high watermark. It returns
+// how many it dropped. Their files are renamed now and removed by PurgeDeleted.
+func (l *Log) DeleteExpired(now time.Time) (int, error) {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return 0, err
+	}
+	n, err := l.expired(now)
+	if err != nil {
+		return 0, l.fail("applying retention", err)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	list := l.list()
+	if n == len(list) {
+		// The active segment goes, too: the log goes on in a new one.
+		if err := l.roll(l.end.Load()); err != nil {
+			return 0, err
+		}
+		list = l.list()
+	}
+	l.publish(slices.Clone(list[n:]))
+	if err := l.advanceStart(list[n].base); err != nil {
+		return 0, err
+	}
+	for _, s := range list[:n] {
+		if err := l.drop(s); err != nil {
+			return 0, l.fail("applying retention", err)
+		}
+	}
+	return n, nil
+}
+
+// expired counts the segments to drop.
+func (l *Log) expired(now time.Time) (int, error) {
+	cfg, list := l.Config(), l.list()
+	excess := int64(-1)
+	if cfg.RetentionBytes >= 0 {
+		excess = l.Size() - cfg.RetentionBytes
+	}
+	for i, s := range list {
+		next, size := l.end.Load(), s.size.Load()
+		if i+1 < len(list) {
+			next = list[i+1].base
+		} else if size == 0 {
+			return i, nil
+		}
+		if next > l.highWatermark.Load() {
+			return i, nil
+		}
+		drop := i+1 < len(list) && next <= l.start.Load()
+		if !drop && cfg.Delete {
+			var err error
+			if drop, err = l.tooOldOrMuch(s, cfg, now, excess-size); err != nil {
+				return 0, err
+			}
+		}
+		if !drop {
+			return i, nil
+		}
+		excess -= size
+	}
+	return len(list), nil
+}
+
+// tooOldOrMuch: rest is by how much the log is too large without this segment.
+func (l *Log) tooOldOrMuch(s *segment, cfg *config.Topic, now time.Time, rest int64) (bool, error) {
+	if rest >= 0 {
+		return true, nil
+	}
+	if cfg.RetentionMS < 0 {
+		return false, nil
+	}
+	newest, err := s.newestStamp()
+	if err != nil {
+		return false, err
+	}
+	ms := newest.timestamp
+	if ms < 0 { // its records have no timestamps
+		info, err := l.dir.fs.Stat(s.file.path())
+		if err != nil {
+			return false, err
+		}
+		ms = info.ModTime().UnixMilli()
+	}
+	return now.UnixMilli()-ms > cfg.RetentionMS, nil
+}
+
+// drop renames a segment's files, and the snapshot of the producers before it, so
+// that they are no longer part of the log, now and after any crash. Ranges that
+// are held stay readable.
+func (l *Log) drop(s *segment) error {
+	for _, f := range append(s.files(), newCachedFile(l.files, l.dir, fileName(s.base, snapshotSuffix))) {
+		name := f.name
+		err := f.rename(name + deletedSuffix)
+		if err == nil {
+			l.deleted = append(l.deleted, deletedFile{name: name + deletedSuffix, at: time.Now()})
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f.discard()
+	}
+	return l.syncDir()
+}
+
+// PurgeDeleted removes the files that were dropped file.delete.delay.ms ago or
+// earlier. It returns how many still wait.
+func (l *Log) PurgeDeleted(now time.Time) (waiting int, err error) {
+	delay := time.Duration(l.Config().FileDeleteDelayMS) * time.Millisecond
+	l.mu.Lock()
+	i := 0
+	for i < len(l.deleted) && now.Sub(l.deleted[i].at) >= delay {
+		i++
+	}
+	due := l.deleted[:i]
+	l.deleted = slices.Clone(l.deleted[i:])
+	waiting = len(l.deleted)
+	l.mu.Unlock()
+	for _, f := range due {
+		if err := l.dir.fs.Remove(l.dir.join(f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return waiting, storageError("removing a deleted file", l.partition, err)
+		}
+	}
+	return waiting, nil
+}

@@ -1,0 +1,97 @@
+package commitlog
+
+import "time"
+
+// rollIfNeeded begins a new segment if the active one should not take n more
+// bytes of batches. mu must be held.
+func (l *Log) rollIfNeeded(n int, x extent) error {
+	roll, err := l.shouldRoll(n, x)
+	if err != nil {
+		return l.fail("reading a segment", err)
+	}
+	if !roll {
+		return nil
+	}
+	// The segment begins where the log ends, even if the first batch comes after
+	// a gap that compaction left in the leader's log. So the segments of a log
+	// follow each other without holes, and recovery can tell a lost one.
+	base := l.end.Load()
+	if !fits(base, x.last) {
+		base = x.first
+	}
+	return l.roll(base)
+}
+
+// shouldRoll tells by Kafka's rules: the segment would grow past segment.bytes,
+// is older than segment.ms, has a full index, or cannot express the offset.
+func (l *Log) shouldRoll(n int, x extent) (bool, error) {
+	cfg, s := l.Config(), l.active()
+	size := s.size.Load()
+	if !fits(s.base, x.last) {
+		return true, nil
+	}
+	if size == 0 {
+		return false, nil
+	}
+	if size > int64(cfg.SegmentBytes)-int64(n) {
+		return true, nil
+	}
+	maxAge := cfg.SegmentMS
+	if cfg.Compact {
+		maxAge = min(maxAge, cfg.MaxCompactionLagMS)
+	}
+	// The clock of a segment is that of its records, if they have timestamps.
+	first, ok, err := s.firstTimestamp()
+	if err != nil {
+		return false, err
+	}
+	age := time.Since(s.created).Milliseconds()
+	if ok && first >= 0 {
+		age = x.maxTimestamp - first
+	}
+	if age > maxAge-s.jitterMS {
+		return true, nil
+	}
+	if full, err := s.offsets.full(); err != nil || full {
+		return full, err
+	}
+	return s.times.full()
+}
+
+// roll seals the active segment and begins a new one. mu must be held.
+//
+// What is sealed becomes durable later, by Sync. But a recovery point at or past
+// the new base promises that the old segment needs no recovery, and in a
+// compacted topic, where gaps between segments are normal, recovery cannot tell
+// that the end of a segment is lost: in these cases it must be durable before
+// the new one exists.
+func (l *Log) roll(base int64) error {
+	old := l.active()
+	if err := old.seal(); err != nil {
+		return l.fail("sealing a segment", err)
+	}
+	if err := l.takeSnapshot(base); err != nil {
+		return l.fail("writing a producer snapshot", err)
+	}
+	if l.Config().Compact {
+		if err := l.syncSegment(old, true); err != nil {
+			return err
+		}
+		if err := l.syncDir(); err != nil {
+			return err
+		}
+	} else if l.recoveryPoint.Load() >= base {
+		if err := old.syncIndexes(); err != nil {
+			return l.fail("syncing an index", err)
+		}
+	}
+	s := l.newSegment(base, false)
+	if err := s.create(l.Config()); err != nil {
+		return l.fail("creating a segment", err)
+	}
+	l.dirChanged = true
+	l.tail.reset(s, base, 0)
+	list := l.list()
+	l.publish(append(list[:len(list):len(list)], s))
+	return nil
+}

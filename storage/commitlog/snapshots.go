@@ -1,0 +1,173 @@
+package commitlog
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/storage/producerstate"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
+)
+
+// maxSnapshotBytes bounds what is read of a snapshot: over a million producers.
+const maxSnapshotBytes = 64 << 20
+
+// takeSnapshot writes the producers' state at offset, the end of the log, unless
+// there is one as new. It becomes durable with the next Sync; until then its
+// checksum tells whether it can be used. mu must be held.
+func (l *Log) takeSnapshot(offset int64) error {
+	if offset <= l.lastSnapshot {
+		return nil
+	}
+	if err := vfs.WriteFile(l.dir.fs, l.dir.join(fileName(offset, snapshotSuffix)), l.producers.Encode(), false); err != nil {
+		return err
+	}
+	l.lastSnapshot = offset
+	l.newSnapshots = append(l.newSnapshots, offset)
+	l.dirChanged = true
+	return nil
+}
+
+func (l *Log) syncSnapshot(offset int64) error {
+	f := newCachedFile(l.files, l.dir, fileName(offset, snapshotSuffix))
+	defer f.discard()
+	if err := f.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return l.fail("syncing a producer snapshot", err)
+	}
+	return nil
+}
+
+// snapshots lists the offsets of the snapshots that there are, ascending.
+func (l *Log) snapshots() ([]int64, error) {
+	entries, err := l.dir.fs.ReadDir(l.dir.join(""))
+	if err != nil {
+		return nil, err
+	}
+	var offsets []int64
+	for _, e := range entries {
+		if n, ok := parseFileName(e.Name()); ok && n.suffix == snapshotSuffix && n.state == "" {
+			offsets = append(offsets, n.base)
+		}
+	}
+	return offsets, nil
+}
+
+// dropSnapshots removes the snapshots at the offsets that match says.
+func (l *Log) dropSnapshots(match func(at int64) bool) error {
+	offsets, err := l.snapshots()
+	if err != nil {
+		return err
+	}
+	l.lastSnapshot = l.start.Load()
+	for _, at := range offsets {
+		if !match(at) {
+			l.lastSnapshot = max(l.lastSnapshot, at)
+			continue
+		}
+		if err := l.dropSnapshot(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) dropSnapshot(at int64) error {
+	err := l.dir.fs.Remove(l.dir.join(fileName(at, snapshotSuffix)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l.dirChanged = true
+	return nil
+}
+
+// rebuildProducers makes the producers' state that of offset upTo: that of the
+// newest usable snapshot, and of the batches behind it. Damaged snapshots are
+// removed. mu must be held.
+func (l *Log) rebuildProducers(upTo int64) error {
+	from, err := l.loadSnapshot(upTo)
+	if err != nil {
+		return err
+	}
+	list := l.list()
+	for i := max(0, floor(list, from)); i < len(list) && list[i].base < upTo; i++ {
+		if err := l.replayProducers(list[i], from, upTo); err != nil {
+			return err
+		}
+	}
+	l.updateUnstable()
+	return nil
+}
+
+// loadSnapshot loads the newest snapshot at upTo or below, and returns its
+// offset; without one, the log's start.
+func (l *Log) loadSnapshot(upTo int64) (from int64, err error) {
+	offsets, err := l.snapshots()
+	if err != nil {
+		return 0, err
+	}
+	for i := len(offsets) - 1; i >= 0 && offsets[i] >= l.start.Load(); i-- {
+		at := offsets[i]
+		if at > upTo {
+			continue
+		}
+		path := l.dir.join(fileName(at, snapshotSuffix))
+		data, err := vfs.ReadFile(l.dir.fs, path, maxSnapshotBytes)
+		if err != nil {
+			return 0, err
+		}
+		producers, err := producerstate.Decode(data)
+		if err == nil {
+			l.producers.Load(producers, at, time.Now().UnixMilli())
+			return at, nil
+		}
+		l.logger.Warn("removing a producer snapshot that cannot be used", "file", path, "error", err)
+		if err := l.dropSnapshot(at); err != nil {
+			return 0, err
+		}
+		if at == l.lastSnapshot {
+			l.lastSnapshot = l.start.Load()
+		}
+	}
+	from = l.start.Load()
+	l.producers.Reset(from)
+	return from, nil
+}
+
+// replayProducers takes a segment's batches in [from, upTo) into account. Of data
+// batches only the header is read, markers are read as a whole.
+func (l *Log) replayProducers(s *segment, from, upTo int64) error {
+	var start int64
+	if from > s.base {
+		h, found, err := s.find(from, s.size.Load())
+		if err != nil || !found {
+			return err
+		}
+		start = h.position
+	}
+	file, err := s.file.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.file.release()
+	sc := scan(file, start, s.size.Load())
+	defer sc.close()
+	for {
+		h, more, err := sc.next()
+		if err != nil || !more || h.base >= upTo {
+			return err
+		}
+		if h.magic < 2 {
+			continue
+		}
+		b := record.Batch(sc.header())
+		if b.HasProducerID() && b.IsControl() {
+			whole := make([]byte, h.size)
+			if err := readFull(file, whole, h.position); err != nil {
+				return err
+			}
+			b = whole
+		}
+		l.producers.Append(b)
+	}
+}
