@@ -65,6 +65,7 @@ type conn struct {
 	wake    chan struct{} // holds a token while out may have something
 	dead    chan struct{} // closed by fail
 	ended   sync.WaitGroup
+	useful  bool // something was answered; the reader's
 
 	mu      sync.Mutex
 	out     []byte  // frames to write
@@ -188,6 +189,7 @@ func (cn *conn) read() {
 			cn.fail(err)
 			return
 		}
+		cn.useful = true
 	}
 }
 

@@ -41,6 +41,13 @@ func (p *peer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return client, nil
 }
 
+// dialed returns the addresses dialled so far.
+func (p *peer) dialed() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.dials...)
+}
+
 func (p *peer) setRefuse(refuse bool) {
 	p.mu.Lock()
 	p.refuse = refuse

@@ -47,12 +47,11 @@ func (op *Op) record(chroot string) (zkproto.Record, error) {
 		}
 		return multi, nil
 	}
-	checked := op.path
-	if op.kind == zkproto.OpCreate && op.mode.Sequential() {
-		checked += "0" // the number may be the whole name
-	}
-	if err := validatePath(checked); err != nil {
+	if err := validatePath(op.path); err != nil {
 		return nil, err
+	}
+	if op.kind == zkproto.OpCreate && op.path == "/" {
+		return nil, errors.New("the root exists")
 	}
 	path := op.absolutePath(chroot)
 	switch op.kind {

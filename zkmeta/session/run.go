@@ -19,11 +19,14 @@ func (c *Client) run(ctx context.Context) {
 		cn, err := c.connect(ctx, server)
 		switch {
 		case err == nil:
-			servers.succeeded()
 			if c.serve(ctx, cn, server) == errClosed {
 				c.forget()
 				return
 			}
+			if cn.useful {
+				servers.succeeded()
+			}
+			servers.pause(ctx)
 		case errors.Is(err, errSessionGone):
 			servers.succeeded()
 			if id, stopping := c.forget(); !stopping {
