@@ -4,9 +4,10 @@
 package topics
 
 import (
-	"context"
+	"errors"
 	"log/slog"
-	"time"
+	"math/rand/v2"
+	"sync"
 
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
@@ -17,23 +18,38 @@ import (
 
 // Config of a Manager.
 type Config struct {
-	BrokerID int32
-	Listener string // inter-broker listener
-	Logger   *slog.Logger
+	// Random returns a number from 0 up to below n; placement starts there. nil means
+	// the usual source.
+	Random func(n int) int
+	Logger *slog.Logger
 }
 
-// Manager writes topics. It keeps no state of its own: what exists is asked of
-// ZooKeeper and of the view, so every method may be called concurrently.
+// Manager writes topics. What exists it asks of ZooKeeper and of the view; of its
+// own it only remembers which topics are being created automatically at this moment
+// (under mu, which is held for map accesses). Every method may be called
+// concurrently.
 type Manager struct {
 	cfg      Config
 	zk       *zkmeta.Client
 	view     *cluster.View
 	settings *config.Settings
+
+	mu       sync.Mutex
+	creating map[string]bool
 }
 
 // New validates the configuration.
 func New(cfg Config, zk *zkmeta.Client, view *cluster.View, settings *config.Settings) (*Manager, error) {
-	return &Manager{cfg: cfg, zk: zk, view: view, settings: settings}, nil
+	if zk == nil || view == nil || settings == nil {
+		return nil, errors.New("topics: a ZooKeeper client, a view and settings are required")
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.IntN
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Manager{cfg: cfg, zk: zk, view: view, settings: settings, creating: map[string]bool{}}, nil
 }
 
 // ConfigOp is one change to one configuration of a topic or broker.
@@ -64,27 +80,6 @@ type CreateResult struct {
 	Err               error             // wraps a *kerr.Error; its text is fit for the client
 }
 
-// Create makes topics and waits, at most timeout, until this broker's view has
-// all their partitions with leaders. Results are in the order of the requests.
-// A topic that was written but did not show up in time has kerr.RequestTimedOut,
-// as has every topic when timeout <= 0.
-func (m *Manager) Create(ctx context.Context, requests []CreateRequest, timeout time.Duration, validateOnly bool) []CreateResult {
-	return nil
-}
-
-// AutoCreate makes one topic as a Metadata request for an unknown one does: with
-// the broker's defaults (for an internal topic, its own), without waiting.
-// kerr.TopicAlreadyExists is success. Errors are those that Metadata shows:
-// kerr.InvalidTopicException, kerr.InvalidReplicationFactor, or
-// kerr.UnknownTopicOrPartition / kerr.LeaderNotAvailable for "ask again".
-func (m *Manager) AutoCreate(ctx context.Context, name string) error { return nil }
-
-// Delete marks topics for deletion and waits, at most timeout, until this
-// broker's view has lost them. Errors are in the order of names.
-func (m *Manager) Delete(ctx context.Context, names []string, timeout time.Duration) []error {
-	return nil
-}
-
 // ExpandRequest asks for more partitions of one topic.
 type ExpandRequest struct {
 	Name       string
@@ -92,24 +87,11 @@ type ExpandRequest struct {
 	Assignment [][]int32 // of the added partitions, in order; nil lets the broker place them
 }
 
-// Expand adds partitions and waits as Create does. Errors are in the order of
-// the requests.
-func (m *Manager) Expand(ctx context.Context, requests []ExpandRequest, timeout time.Duration, validateOnly bool) []error {
-	return nil
-}
-
-// Configs returns a topic's own configuration values.
-func (m *Manager) Configs(ctx context.Context, topic string) (map[string]string, error) {
-	return nil, nil
-}
-
-// ReplaceConfigs makes values the topic's own configuration (AlterConfigs).
-func (m *Manager) ReplaceConfigs(ctx context.Context, topic string, values []ConfigOp, validateOnly bool) error {
-	return nil
-}
-
-// ChangeConfigs applies single changes to the topic's own configuration
-// (IncrementalAlterConfigs).
-func (m *Manager) ChangeConfigs(ctx context.Context, topic string, ops []ConfigOp, validateOnly bool) error {
-	return nil
+// locations lists the live brokers, by id.
+func locations(s *cluster.Snapshot) []location {
+	brokers := make([]location, len(s.Brokers()))
+	for i, b := range s.Brokers() {
+		brokers[i] = location{b.ID, b.Rack}
+	}
+	return brokers
 }

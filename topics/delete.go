@@ -1,0 +1,31 @@
+package topics
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Delete marks topics for deletion and waits, at most timeout, until this broker's
+// view has lost them. Errors are in the order of names: kerr.UnknownTopicOrPartition,
+// or kerr.RequestTimedOut for a topic that is on its way out, as is every topic when
+// timeout <= 0.
+func (m *Manager) Delete(ctx context.Context, names []string, timeout time.Duration) []error {
+	deadline := time.Now().Add(timeout)
+	errs := make([]error, len(names))
+	each(len(names), func(i int) { errs[i] = m.zk.RequestTopicDeletion(ctx, names[i]) })
+	wanted := map[string]int32{}
+	for i, name := range names {
+		if errs[i] == nil {
+			wanted[name] = 0
+		}
+	}
+	missing := m.await(ctx, deadline, wanted, isGone)
+	for i, name := range names {
+		if errs[i] == nil && (timeout <= 0 || missing[name]) {
+			errs[i] = kerr.RequestTimedOut
+		}
+	}
+	return errs
+}
