@@ -30,7 +30,10 @@ func (s *Store) Delete(partitions ...protocol.TopicPartition) error {
 			touched[d] = true
 		}
 	}
-	for d := range touched {
+	for _, d := range s.dirs {
+		if !touched[d] {
+			continue
+		}
 		if err := d.fs.SyncDir(d.path); err != nil {
 			errs = append(errs, fmt.Errorf("delete partitions: %w: %w", kerr.KafkaStorageError, err))
 		}
@@ -98,6 +101,12 @@ func (r *removals) peek(delay time.Duration) (path string, due time.Time) {
 		return "", time.Time{}
 	}
 	return r.waiting[0].path, r.waiting[0].since.Add(delay)
+}
+
+func (r *removals) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting)
 }
 
 // pop takes the oldest out if it has waited for delay.

@@ -96,26 +96,26 @@ func flushEvery(h *hosted) time.Duration {
 // flushLog syncs one log if it is time: what was appended since the last look,
 // at the earliest then, must not have waited for flush.ms at the next look.
 func (s *Store) flushLog(h *hosted, last, now time.Time, tick time.Duration) error {
-	end := h.log.EndOffset()
-	if h.log.SyncedOffset() >= end {
+	synced, end := h.log.SyncedOffset(), h.log.EndOffset()
+	if synced >= end {
 		h.unsyncedSince = time.Time{}
-		return nil
-	}
-	if h.unsyncedSince.IsZero() {
-		h.unsyncedSince = last
-	}
-	if every := flushEvery(h); every < math.MaxInt64 && now.Add(tick).Sub(h.unsyncedSince) >= every {
-		if err := h.log.Sync(end); err != nil {
-			return err
+	} else {
+		if h.unsyncedSince.IsZero() {
+			h.unsyncedSince = last
 		}
-		h.unsyncedSince = time.Time{}
-		for _, f := range s.onFlush {
-			f(h.tp)
+		if every := flushEvery(h); every < math.MaxInt64 && now.Add(tick).Sub(h.unsyncedSince) >= every {
+			if err := h.log.Sync(end); err != nil {
+				return err
+			}
+			h.unsyncedSince = time.Time{}
+			for _, f := range s.onFlush {
+				f(h.tp)
+			}
+			return nil
 		}
-		return nil
 	}
 	if h.log.SealedUnsynced() {
-		return h.log.Sync(h.log.SyncedOffset() + 1)
+		return h.log.Sync(synced + 1)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Stop ends the periodic work, closes all logs and unlocks the directories, in
@@ -57,6 +58,7 @@ func (s *Store) closeLogs(ctx context.Context) error {
 	}
 	s.live, s.aside = nil, nil
 	s.mu.Unlock()
+	slices.SortFunc(logs, func(a, b *hosted) int { return a.tp.Compare(b.tp) })
 	failures := make(chan error, len(logs))
 	// Not under ctx, which would leave logs out: each must be closed or taint its directory.
 	parallel(context.WithoutCancel(ctx), s.workers(), logs, func(h *hosted) error {
