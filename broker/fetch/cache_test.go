@@ -1,0 +1,121 @@
+package fetch
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(map[string]int{"t": 10})
+		m := c.manager(t, 2)
+		open := func(partitions int, follower bool) int32 {
+			req := request(0, InitialEpoch, all("t", partitions, 0)...)
+			if follower {
+				req.Reader.ReplicaID = 2
+			}
+			return m.Fetch(t.Context(), req).SessionID
+		}
+		alive := func(id, epoch int32) bool { return m.Fetch(t.Context(), request(id, epoch)).Err == nil }
+
+		small, large := open(1, false), open(5, false)
+		if small == 0 || large == 0 {
+			t.Fatal("no session although there is room")
+		}
+		if id := open(10, false); id != 0 {
+			t.Error("a consumer has evicted a young session")
+		}
+		follower := open(1, true)
+		if follower == 0 {
+			t.Fatal("a follower has not evicted a young consumer")
+		}
+		if alive(small, 1) || !alive(large, 1) {
+			t.Error("not the smallest consumer had to go")
+		}
+		// Old enough and in use: now a larger consumer may take the place, a smaller
+		// one or one of the same size may not, and the follower is safe.
+		time.Sleep(evictAfter + time.Second)
+		if !alive(large, 2) || !alive(follower, 1) {
+			t.Fatal("a session is gone without need")
+		}
+		if open(4, false) != 0 || open(5, false) != 0 {
+			t.Error("a session of the same size or less took a place")
+		}
+		third := open(6, false)
+		if third == 0 || alive(large, 3) || !alive(follower, 2) {
+			t.Error("the larger consumer did not get the smaller one's place")
+		}
+		// Idle for long: anybody gets the place.
+		time.Sleep(evictAfter + time.Second)
+		if !alive(follower, 3) {
+			t.Fatal("the follower is gone")
+		}
+		if open(1, false) == 0 || alive(third, 1) {
+			t.Error("the idle session was not evicted")
+		}
+	})
+}
+
+// A session that is dropped while a request waits in it: the request is answered
+// and the session's watches end.
+func TestDropWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(map[string]int{"t": 2})
+		m := c.manager(t, 10)
+		id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
+		req := request(id, 1)
+		req.MaxWait = time.Second
+		result := waits(m, t.Context(), req)
+		synctest.Wait()
+		expect(t, m.Fetch(t.Context(), request(id, 2)), "INVALID_FETCH_SESSION_EPOCH") // one request at a time
+		expect(t, m.Fetch(t.Context(), request(id, FinalEpoch, all("t", 1, 0)...)), "t-0:0 ")
+		if _, took := result(); took != time.Second {
+			t.Errorf("answered after %v", took)
+		}
+		for i, p := range c.partitions["t"] {
+			if len(p.watches) != 0 {
+				t.Errorf("partition %d is still watched", i)
+			}
+		}
+		if n, _ := m.Count(); n != 0 {
+			t.Errorf("%d sessions", n)
+		}
+	})
+}
+
+func TestNoSlots(t *testing.T) {
+	c := newCluster(map[string]int{"t": 1})
+	m := c.manager(t, 0)
+	if got := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)); got.SessionID != 0 || len(got.Results) != 1 {
+		t.Errorf("%+v", got)
+	}
+	if _, err := New(-1, c.lookup); err == nil {
+		t.Error("a negative number of slots was accepted")
+	}
+}
+
+func BenchmarkFetchSession10k(b *testing.B) {
+	for _, changed := range []int{0, 10} {
+		b.Run(map[int]string{0: "0changed", 10: "10changed"}[changed], func(b *testing.B) {
+			const n = 10000
+			c := newCluster(map[string]int{"t": n})
+			m := c.manager(b, 10)
+			id := m.Fetch(b.Context(), request(0, InitialEpoch, all("t", n, 0)...)).SessionID
+			var moved []PartitionRequest
+			b.ReportAllocs()
+			epoch := int32(1)
+			for b.Loop() {
+				for i := range changed {
+					c.partitions["t"][i*997].append(1)
+				}
+				got := m.Fetch(b.Context(), request(id, epoch, moved...))
+				moved = moved[:0]
+				for _, r := range got.Results {
+					moved = append(moved, PartitionRequest{r.Key, Want{Offset: r.HighWatermark, MaxBytes: 1 << 20}})
+				}
+				epoch++
+			}
+		})
+	}
+}

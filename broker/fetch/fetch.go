@@ -1,0 +1,146 @@
+// Package fetch serves Fetch requests above the partitions: the sessions that
+// let a client name only what changed (KIP-227), and the wait for data.
+//
+// # What costs what
+//
+// A session keeps its partitions in an array. Which of them have to be looked at
+// is in a queue: those that the request names, those that moved since (each
+// partition tells its watchers once, see [Partition]), and those where the last
+// look left data behind. A fetch looks at the queue and at nothing else, so a
+// session of 10,000 partitions of which none has moved costs as much as one of
+// ten. Partitions that were served go to the end of the queue: that is the
+// fairness under byte limits.
+//
+// Waiting is one goroutine (the connection's reader) on one channel. Whoever
+// moves a partition sets a bit and does not block.
+package fetch
+
+import (
+	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/storage/commitlog"
+)
+
+// Key names a partition as a request does: by topic id from version 13 on, by
+// topic name before. Topic is then the name that the id stands for, "" if it is
+// not known.
+type Key struct {
+	Topic     string
+	ID        protocol.TopicID
+	Partition int32
+}
+
+// Want is what a request asks of one partition.
+type Want struct {
+	Offset             int64
+	LogStart           int64 // a follower's log start offset, −1 from a consumer
+	MaxBytes           int32
+	CurrentLeaderEpoch int32 // −1: unchecked
+	LastFetchedEpoch   int32 // −1: not said
+}
+
+// PartitionRequest is one partition of a request.
+type PartitionRequest struct {
+	Key
+	Want
+}
+
+// Request is a Fetch request.
+type Request struct {
+	SessionID, SessionEpoch int32
+	ByID                    bool // topics are named by their ids
+
+	Partitions []PartitionRequest
+	Forgotten  []Key
+
+	MaxWait  time.Duration
+	MinBytes int32 // at most MaxBytes counts
+	MaxBytes int32
+	Reader   Reader
+	// Draining, when closed, ends the wait for data.
+	Draining <-chan struct{}
+}
+
+// Reader is who fetches.
+type Reader struct {
+	ReplicaID     int32 // −1: a consumer
+	ReplicaEpoch  int64 // −1: not said
+	ReadCommitted bool
+	Rack          string
+	ClientHost    string
+	MayFollow     bool // the client can be sent to a follower (KIP-392)
+}
+
+// IsFollower reports whether a replica of the cluster fetches.
+func (r *Reader) IsFollower() bool { return r.ReplicaID >= 0 }
+
+// Response is the answer to a Request. The ranges in Results must be released.
+type Response struct {
+	// Err refuses the request as a whole: kerr.FetchSessionIDNotFound,
+	// InvalidFetchSessionEpoch or FetchSessionTopicIDError.
+	Err       error
+	SessionID int32 // 0: there is no session
+	Results   []Result
+}
+
+// Result is what is known about one partition.
+type Result struct {
+	Key
+	Err error
+	ReadResult
+}
+
+// ReadRequest asks a partition for records.
+type ReadRequest struct {
+	Want
+	Limit  int32 // bytes; may be lower than Want.MaxBytes
+	MinOne bool  // the first batch may exceed the limit
+	Reader *Reader
+}
+
+// ReadResult is what a partition answers. After an error all offsets are −1.
+type ReadResult struct {
+	HighWatermark, LastStable, LogStart int64
+	// End is where this reader must stop: the high watermark, the last stable
+	// offset or, for a follower, the log's end.
+	End   int64
+	Range commitlog.Range // empty at the end of what may be read
+	// Aborted are the transactions that a read_committed consumer skips. Nil for
+	// read_uncommitted.
+	Aborted []commitlog.AbortedTxn
+	// DivergingEpoch is the follower's epoch at which its log parts from this
+	// one, −1 if it does not; DivergingEnd is where that epoch ends here.
+	DivergingEpoch int32
+	DivergingEnd   int64
+	// PreferredReplica is the broker to read from instead, −1 if this one.
+	PreferredReplica int32
+}
+
+// nothing is the result beside an error.
+func nothing() ReadResult {
+	return ReadResult{HighWatermark: -1, LastStable: -1, LogStart: -1, End: -1, DivergingEpoch: -1, PreferredReplica: -1}
+}
+
+// Partition is a partition that this broker hosts.
+type Partition interface {
+	// Read returns records. Its errors are Kafka's.
+	Read(ReadRequest) (ReadResult, error)
+	// Watch has w told once when the partition has moved: records appended, high
+	// watermark, last stable offset or log start changed, its role changed, or it
+	// went away. Several watches with different tokens are kept apart.
+	Watch(w Watcher, token uint32)
+	// Unwatch takes back a watch that has not been told.
+	Unwatch(w Watcher, token uint32)
+}
+
+// Watcher is told of movements. Moved does not block and may be called under the
+// partition's locks.
+type Watcher interface {
+	Moved(token uint32)
+}
+
+// Lookup finds a partition. It returns the name that the key's id stands for if
+// there is one. Its errors are Kafka's: kerr.UnknownTopicID,
+// UnknownTopicOrPartition, NotLeaderForPartition, KafkaStorageError.
+type Lookup func(k Key) (topic string, p Partition, err error)

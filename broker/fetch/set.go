@@ -1,0 +1,188 @@
+package fetch
+
+import (
+	"slices"
+	"sync"
+)
+
+// entry is one partition of a set. Its position in the set is its token.
+type entry struct {
+	key       Key
+	want      Want
+	used      bool
+	partition Partition // the last one looked up; nil if that failed
+
+	// What the client was last told, for sessions: a response leaves out
+	// partitions that are still so. −1 before the first and after an error.
+	highWatermark, logStart int64
+}
+
+// set is the partitions that somebody fetches from, a session or a request
+// without one.
+//
+// The fetching goroutine owns entries, index and spare; a session makes sure
+// that there is one at a time. The queue is shared with those who move
+// partitions, under mu, which is a leaf: nothing is called while it is held.
+type set struct {
+	byID    bool
+	entries []entry
+	index   map[Key]uint32 // by mapKey
+	spare   []uint32       // unused positions in entries
+
+	mu     sync.Mutex
+	queued []bool   // by token: is in queue
+	armed  []bool   // by token: its partition will tell
+	queue  []uint32 // whom to look at, in this order
+	wake   chan struct{}
+}
+
+func newSet(byID bool, size int) *set {
+	return &set{
+		byID:    byID,
+		entries: make([]entry, 0, size),
+		index:   make(map[Key]uint32, size),
+		queued:  make([]bool, 0, size),
+		armed:   make([]bool, 0, size),
+		queue:   make([]uint32, 0, size),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// mapKey is the part of a key that identifies the partition in this set.
+func (s *set) mapKey(k Key) Key {
+	if s.byID {
+		k.Topic = ""
+	} else {
+		k.ID = [16]byte{}
+	}
+	return k
+}
+
+// put adds a partition or changes what is wanted of it, and queues it.
+func (s *set) put(p *PartitionRequest) {
+	k := s.mapKey(p.Key)
+	token, known := s.index[k]
+	if !known {
+		token = s.place()
+		s.index[k] = token
+		s.entries[token] = entry{key: p.Key, used: true, highWatermark: -1, logStart: -1}
+	}
+	s.entries[token].want = p.Want
+	s.enqueue(token)
+}
+
+// place returns an unused token.
+func (s *set) place() uint32 {
+	if n := len(s.spare); n > 0 {
+		token := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return token
+	}
+	s.entries = append(s.entries, entry{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = append(s.queued, false)
+	s.armed = append(s.armed, false)
+	return uint32(len(s.entries) - 1)
+}
+
+// remove forgets a partition.
+func (s *set) remove(k Key) {
+	k = s.mapKey(k)
+	token, known := s.index[k]
+	if !known {
+		return
+	}
+	delete(s.index, k)
+	s.disarm(token)
+	s.entries[token] = entry{}
+	s.spare = append(s.spare, token)
+}
+
+func (s *set) size() int { return len(s.index) }
+
+// close takes back all watches.
+func (s *set) close() {
+	for token := range s.entries {
+		if s.entries[token].used {
+			s.disarm(uint32(token))
+		}
+	}
+}
+
+// enqueue has a partition looked at with the next pass, without waking anybody.
+func (s *set) enqueue(tokens ...uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range tokens {
+		if !s.queued[t] {
+			s.queued[t] = true
+			s.queue = append(s.queue, t)
+		}
+	}
+}
+
+// requeue puts tokens at the front: they were taken and not looked at.
+func (s *set) requeue(tokens []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tokens = slices.DeleteFunc(slices.Clone(tokens), func(t uint32) bool { return s.queued[t] })
+	for _, t := range tokens {
+		s.queued[t] = true
+	}
+	s.queue = append(tokens, s.queue...)
+}
+
+// take returns the queue and empties it.
+func (s *set) take(into []uint32) []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	into = append(into[:0], s.queue...)
+	for _, t := range into {
+		s.queued[t] = false
+	}
+	s.queue = s.queue[:0]
+	select { // what it would wake for is in hand
+	case <-s.wake:
+	default:
+	}
+	return into
+}
+
+// Moved implements Watcher.
+func (s *set) Moved(token uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed[token] = false
+	if !s.queued[token] {
+		s.queued[token] = true
+		s.queue = append(s.queue, token)
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// arm makes sure that the partition will tell; it reports whether it had to be
+// armed, in which case it may have moved just before.
+func (s *set) arm(token uint32) bool {
+	s.mu.Lock()
+	was := s.armed[token]
+	s.armed[token] = true
+	s.mu.Unlock()
+	if !was {
+		s.entries[token].partition.Watch(s, token)
+	}
+	return !was
+}
+
+func (s *set) disarm(token uint32) {
+	s.mu.Lock()
+	was := s.armed[token]
+	s.armed[token] = false
+	s.mu.Unlock()
+	if p := s.entries[token].partition; was && p != nil {
+		p.Unwatch(s, token)
+	}
+}
