@@ -37,7 +37,7 @@ func Open(o Options) (*Log, error) {
 	l.epochs.dir = l.dir
 	l.firstUnstable.Store(none)
 	// After a crash it is unknown which names are durable.
-	l.isNew, l.dirChanged = !o.Clean, !o.Clean
+	l.dirChanged = !o.Clean
 	if err := l.load(o); err != nil {
 		l.Abandon()
 		return nil, storageError("loading", o.Partition, err)
@@ -107,6 +107,9 @@ func (l *Log) finishLoading(o Options, recovered bool) error {
 	}
 	l.synced.Store(durable)
 	l.recoveryPoint.Store(durable)
+	l.mu.Lock()
+	l.advanceRecoveryPoint()
+	l.mu.Unlock()
 	l.highWatermark.Store(max(min(o.HighWatermark, end), l.start.Load()))
 	if err := l.dropSnapshots(func(at int64) bool { return at > end }); err != nil {
 		return err
@@ -149,7 +152,7 @@ func (l *Log) listFiles() ([]diskFile, error) {
 	path := l.dir.join("")
 	entries, err := l.dir.fs.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		l.isNew, l.dirChanged = true, true
+		l.dirChanged = true
 		return nil, l.dir.fs.MkdirAll(path, 0o755)
 	}
 	if err != nil {

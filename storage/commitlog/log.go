@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -21,8 +20,10 @@ import (
 
 // Options say what log to open and what is known about it.
 type Options struct {
-	FS        vfs.FS
-	Dir       string // the partition's directory; created if missing
+	FS vfs.FS
+	// Dir is the partition's directory. If it is missing it is created; making
+	// its name durable in the directory above is left to the caller.
+	Dir       string
 	Partition protocol.TopicPartition
 	Config    *config.Topic
 
@@ -47,8 +48,8 @@ type Options struct {
 }
 
 // ErrClosed is returned by everything that is asked of a log after Close or
-// Abandon.
-var ErrClosed = errors.New("log is closed")
+// Abandon. As with Kafka, that is a storage error to a client.
+var ErrClosed = fmt.Errorf("log is closed: %w", kerr.KafkaStorageError)
 
 // none as first unstable offset: no transaction holds the last stable offset
 // back.
@@ -80,13 +81,14 @@ type Log struct {
 	syncMu sync.Mutex
 	mu     sync.Mutex
 
-	segments      atomic.Pointer[[]*segment] // ascending, never empty once open
-	start, end    atomic.Int64
-	highWatermark atomic.Int64
-	firstUnstable atomic.Int64 // or none
-	synced        atomic.Int64
-	recoveryPoint atomic.Int64
-	failure       atomic.Pointer[error]
+	segments       atomic.Pointer[[]*segment] // ascending, never empty once open
+	start, end     atomic.Int64
+	highWatermark  atomic.Int64
+	firstUnstable  atomic.Int64 // or none
+	synced         atomic.Int64
+	recoveryPoint  atomic.Int64
+	sealedUnsynced atomic.Bool
+	failure        atomic.Pointer[error]
 
 	tail      tail
 	epochs    epochs
@@ -98,7 +100,6 @@ type Log struct {
 	topicID      protocol.TopicID // mu
 	unwritten    bool             // mu: partition.metadata or the epochs are not in their files yet
 	dirChanged   bool             // mu: names in the directory are not durable
-	isNew        bool             // mu: the directory's own name is not durable
 	deleted      []deletedFile    // mu
 	closed       bool             // mu
 }
@@ -107,6 +108,9 @@ func (l *Log) Partition() protocol.TopicPartition { return l.partition }
 
 // Dir is the partition's directory.
 func (l *Log) Dir() string { return l.dir.String() }
+
+// BaseOffset is the first offset of the oldest segment, at or below StartOffset.
+func (l *Log) BaseOffset() int64 { return l.list()[0].base }
 
 // StartOffset is the first offset that can be read.
 func (l *Log) StartOffset() int64 { return l.start.Load() }

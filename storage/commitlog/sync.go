@@ -1,44 +1,37 @@
 package commitlog
 
-import "path/filepath"
-
-// Sync returns when everything below upTo is durable, or everything there is if
-// upTo is beyond the end. Callers that wait at the same time share fsyncs: who
-// comes while one is under way waits for it, and the first of those then syncs
-// for all of them.
+// Sync returns when everything below upTo is durable. If upTo is beyond the end,
+// that is everything there is, the indexes of sealed segments included. Callers
+// that wait at the same time share fsyncs: who comes while one is under way waits
+// for it, and the first of those then syncs for all of them.
 //
 // After one failure nothing is known about what the disk holds, and trying again
 // proves nothing: from then on every append and every Sync fails. The error wraps
 // kerr.KafkaStorageError.
 func (l *Log) Sync(upTo int64) error {
-	if l.synced.Load() >= min(upTo, l.end.Load()) && l.Err() == nil {
+	if l.syncedTo(upTo) {
 		return nil
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	if l.synced.Load() >= min(upTo, l.end.Load()) && l.Err() == nil {
+	if l.syncedTo(upTo) {
 		return nil
 	}
 	return l.sync()
 }
 
-// SyncSealed makes the segments durable that are no longer written to, and moves
-// the recovery point to the active one. It is cheap if there is nothing to do.
-// Kafka does the same in the background after each roll.
-func (l *Log) SyncSealed() error {
-	l.mu.Lock()
-	pending := false
-	for _, s := range l.list() {
-		pending = pending || s.sealed && !s.synced
+func (l *Log) syncedTo(upTo int64) bool {
+	if l.Err() != nil {
+		return false
 	}
-	l.mu.Unlock()
-	if !pending {
-		return nil
-	}
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
-	return l.sync()
+	synced := l.synced.Load()
+	return synced >= upTo || synced >= l.end.Load() && !l.sealedUnsynced.Load()
 }
+
+// SealedUnsynced reports whether there are sealed segments that are not durable:
+// they hold the recovery point back until SyncSealed. Kafka syncs them
+// in the background after each roll.
+func (l *Log) SealedUnsynced() bool { return l.sealedUnsynced.Load() }
 
 // sync is one round, if the log works. syncMu must be held.
 func (l *Log) sync() error {
@@ -71,8 +64,8 @@ func (l *Log) syncRound() error {
 			jobs = append(jobs, job{s, s.sealed})
 		}
 	}
-	snapshots, dirChanged, isNew := l.newSnapshots, l.dirChanged, l.isNew
-	l.newSnapshots, l.dirChanged, l.isNew = nil, false, false
+	snapshots, dirChanged := l.newSnapshots, l.dirChanged
+	l.newSnapshots, l.dirChanged = nil, false
 	l.mu.Unlock()
 
 	for _, j := range jobs {
@@ -85,14 +78,9 @@ func (l *Log) syncRound() error {
 			return err
 		}
 	}
-	if dirChanged || isNew {
+	if dirChanged {
 		if err := l.syncDir(); err != nil {
 			return err
-		}
-	}
-	if isNew {
-		if err := l.dir.fs.SyncDir(filepath.Dir(l.dir.join(""))); err != nil {
-			return l.fail("syncing the log directory", err)
 		}
 	}
 
@@ -132,12 +120,24 @@ func (l *Log) syncDir() error {
 // synced, but not past the beginning of a sealed segment that is not. mu must be
 // held.
 func (l *Log) advanceRecoveryPoint() {
-	point := l.synced.Load()
+	point, unsynced := l.synced.Load(), false
 	for _, s := range l.list() {
 		if s.sealed && !s.synced {
-			point = min(point, s.base)
+			point, unsynced = min(point, s.base), true
 			break
 		}
 	}
+	l.sealedUnsynced.Store(unsynced)
 	l.recoveryPoint.Store(max(l.recoveryPoint.Load(), point))
+}
+
+// SyncSealed makes the sealed segments durable, if one is not, and raises the
+// recovery point.
+func (l *Log) SyncSealed() error {
+	if !l.SealedUnsynced() {
+		return nil
+	}
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	return l.sync()
 }
