@@ -35,9 +35,10 @@ func TestPing(t *testing.T) {
 		pc.reply(xid, 0x88, 0, &zkproto.StatResponse{})
 		<-got
 		silent := time.Now()
+		unheard := pc.nc
 		go func() { // pings go unanswered
 			for {
-				if _, err := zkproto.ReadFrame(pc.nc, 1<<20, nil); err != nil {
+				if _, err := zkproto.ReadFrame(unheard, 1<<20, nil); err != nil {
 					return
 				}
 			}
