@@ -1,0 +1,408 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/cluster/peer"
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/internal/inproc"
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/zkmeta"
+	"github.com/gracchus-mq/gracchus/zkmeta/session"
+	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// lab is a controller on broker 1 with a ZooKeeper in memory, and brokers that are
+// no more than a registration and a record of what the controller told them. It runs
+// in a synctest bubble.
+type lab struct {
+	t          *testing.T
+	ctx        context.Context
+	server     *zkserver.Server
+	listener   *inproc.Listener
+	serving    sync.WaitGroup
+	admin      *zkmeta.Client // a tool's, in a session of its own
+	settings   *config.Settings
+	controller *Controller
+	self       *session.Client // of broker 1 and its controller
+	others     map[int32]*session.Client
+	fakes      *fakeBrokers
+	cutOff     bool // broker 1 cannot reach ZooKeeper
+	mu         sync.Mutex
+	conns      []net.Conn // of broker 1 to ZooKeeper
+}
+
+const sessionTimeout = 6 * time.Second
+
+func newLab(t *testing.T, settings map[string]string) *lab {
+	l := &lab{t: t, ctx: context.Background(), listener: inproc.Listen("zookeeper"), others: map[int32]*session.Client{}}
+	properties := map[string]string{"zookeeper.connect": "embedded", "broker.id": "1"}
+	for name, value := range settings {
+		properties[name] = value
+	}
+	var err error
+	if l.settings, _, err = config.Parse(properties); err != nil {
+		t.Fatal(err)
+	}
+	l.server, err = zkserver.New(zkserver.Config{MinSessionTimeout: time.Second}, zkserver.NewMemStore())
+	l.must(err)
+	l.must(l.server.Start(l.ctx))
+	l.serving.Go(func() { l.server.Serve(l.listener) })
+	l.admin = zkmeta.New(l.connect(l.listener.Dial, nil))
+	l.must(l.admin.EnsurePaths(l.ctx))
+	l.fakes = &fakeBrokers{t: t, self: 1, told: map[int32]*told{}, unreachable: map[int32]bool{}, failing: map[int32]map[string]int16{}, epochs: map[int32]int64{}}
+	return l
+}
+
+func (l *lab) must(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lab) connect(dial func(context.Context) (net.Conn, error), onSession func(session.Event)) *session.Client {
+	l.t.Helper()
+	s, err := session.New(l.sessionConfig(dial))
+	l.must(err)
+	if onSession != nil {
+		s.OnSession(onSession)
+	}
+	l.must(s.Start(l.ctx))
+	return s
+}
+
+func (l *lab) sessionConfig(dial func(context.Context) (net.Conn, error)) session.Config {
+	return session.Config{
+		Servers: []string{"zookeeper:2181"}, SessionTimeout: sessionTimeout,
+		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) },
+	}
+}
+
+// startController registers broker 1 and starts its controller.
+func (l *lab) startController() {
+	l.t.Helper()
+	var running *Controller
+	var mu sync.Mutex
+	l.self = l.connect(l.dialZooKeeper, func(e session.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if running != nil {
+			running.OnSession(e)
+		}
+	})
+	zk := zkmeta.New(l.self)
+	register := func(ctx context.Context, id session.ID) error {
+		epoch, err := zk.RegisterBroker(ctx, id, registrationOf(1))
+		if err == nil {
+			l.fakes.registered(1, epoch)
+		}
+		return err
+	}
+	l.must(register(l.ctx, l.self.SessionID()))
+	c, err := New(Config{
+		BrokerID: 1, Listener: "INTERNAL", InterBroker: "INTERNAL",
+		Settings: l.settings, Logger: testLogger(l.t), Register: register,
+	}, zk, l.fakes)
+	l.must(err)
+	mu.Lock()
+	running = c
+	mu.Unlock()
+	l.controller = c
+	l.must(c.Start(l.ctx))
+}
+
+func (l *lab) dialZooKeeper(ctx context.Context) (net.Conn, error) {
+	l.mu.Lock()
+	cut := l.cutOff
+	l.mu.Unlock()
+	if cut {
+		return nil, errors.New("cut off")
+	}
+	c, err := l.listener.Dial(ctx)
+	if err == nil {
+		l.mu.Lock()
+		l.conns = append(l.conns, c)
+		l.mu.Unlock()
+	}
+	return c, err
+}
+
+// cut takes broker 1's connection to ZooKeeper away, or gives it back.
+func (l *lab) cut(off bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cutOff = off
+	if off {
+		for _, c := range l.conns {
+			c.Close()
+		}
+		l.conns = nil
+	}
+}
+
+// brokerUp registers another broker.
+func (l *lab) brokerUp(id int32) {
+	l.t.Helper()
+	s := l.connect(l.listener.Dial, nil)
+	epoch, err := zkmeta.New(s).RegisterBroker(l.ctx, s.SessionID(), registrationOf(id))
+	l.must(err)
+	l.others[id] = s
+	l.fakes.registered(id, epoch)
+}
+
+// brokerDown closes the broker's session, which takes its registration.
+func (l *lab) brokerDown(id int32) {
+	l.t.Helper()
+	l.must(l.others[id].Stop(l.ctx))
+	delete(l.others, id)
+}
+
+func registrationOf(id int32) zkmeta.BrokerRegistration {
+	return zkmeta.BrokerRegistration{ID: id, JMXPort: -1, Endpoints: []zkmeta.Endpoint{
+		{Listener: "CLIENTS", SecurityProtocol: "SASL_SSL", Host: fmt.Sprint("b", id), Port: 9092},
+		{Listener: "INTERNAL", SecurityProtocol: "PLAINTEXT", Host: fmt.Sprint("b", id), Port: 9093},
+	}}
+}
+
+// endSelf ends the session of broker 1 behind its back.
+func (l *lab) endSelf() {
+	id, password := l.self.SessionSecret()
+	l.must(session.Dissolve(l.ctx, l.sessionConfig(l.listener.Dial), id, password))
+}
+
+func (l *lab) close() {
+	l.cut(false)
+	if l.controller != nil {
+		if err := l.controller.Stop(l.ctx); err != nil {
+			l.t.Error(err)
+		}
+		l.self.Stop(l.ctx)
+	}
+	for _, s := range l.others {
+		s.Stop(l.ctx)
+	}
+	l.admin.Session().Stop(l.ctx)
+	l.server.Stop(l.ctx)
+	l.serving.Wait()
+}
+
+// createTopic writes a topic as any broker would; replicas of partition i are
+// assignment[i].
+func (l *lab) createTopic(name string, assignment [][]int32, configs map[string]string) error {
+	id := protocol.TopicID{}
+	copy(id[:], name+"-id")
+	data, err := zkmeta.NewTopicAssignment(id, assignment).Encode()
+	if err != nil {
+		return err
+	}
+	// Below CreateTopic, which asks for a controller: topics may be older than it.
+	encoded, err := zkmeta.EncodeConfig(configs)
+	if err != nil {
+		return err
+	}
+	zk := l.admin.Session()
+	if _, err := zk.Do1(l.ctx, 0, session.Create(zkmeta.TopicConfig(name).Path(), encoded, session.Persistent)); err != nil {
+		return err
+	}
+	_, err = zk.Do1(l.ctx, 0, session.Create(zkmeta.TopicPath(name), data, session.Persistent))
+	return err
+}
+
+// told is what one broker was told since it was last asked.
+type told struct {
+	brokers string
+	roles   map[string]string
+	isNew   map[string]bool
+	states  map[string]string
+	stops   map[string]string
+}
+
+// fakeBrokers is the Sender of the tests: it checks what every request must hold,
+// keeps what it says, and answers without errors unless told otherwise.
+type fakeBrokers struct {
+	t    *testing.T
+	self int32
+
+	mu          sync.Mutex
+	told        map[int32]*told
+	unreachable map[int32]bool
+	failing     map[int32]map[string]int16 // partition → error code for its replica there
+	epochs      map[int32]int64
+	requests    int
+}
+
+func (f *fakeBrokers) registered(id int32, epoch int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.epochs[id] = epoch
+}
+
+func (f *fakeBrokers) Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if f.unreachable[to.Broker] {
+		return nil, peer.ErrDisconnected
+	}
+	f.requests++
+	if to.Purpose != peer.FromController || to.Endpoint.Listener != "INTERNAL" || to.Endpoint.Host != fmt.Sprint("b", to.Broker) {
+		f.t.Errorf("request to %v", to)
+	}
+	b := f.told[to.Broker]
+	if b == nil {
+		b = &told{roles: map[string]string{}, isNew: map[string]bool{}, states: map[string]string{}, stops: map[string]string{}}
+		f.told[to.Broker] = b
+	}
+	switch r := req.(type) {
+	case *kmsg.LeaderAndISRRequest:
+		return f.leaderAndISR(to.Broker, b, r), nil
+	case *kmsg.UpdateMetadataRequest:
+		return f.updateMetadata(to.Broker, b, r), nil
+	case *kmsg.StopReplicaRequest:
+		return f.stopReplica(to.Broker, b, r), nil
+	}
+	f.t.Errorf("request %T", req)
+	return nil, errors.New("unexpected request")
+}
+
+func (f *fakeBrokers) header(to int32, controller int32, brokerEpoch int64, kraft bool) int16 {
+	if controller != f.self || kraft {
+		f.t.Errorf("request from controller %d, KRaft %v", controller, kraft)
+	}
+	if brokerEpoch < f.epochs[to] {
+		return kerr.StaleBrokerEpoch.Code
+	}
+	return 0
+}
+
+func (f *fakeBrokers) leaderAndISR(id int32, b *told, r *kmsg.LeaderAndISRRequest) kmsg.Response {
+	resp := kmsg.NewPtrLeaderAndISRResponse()
+	resp.ErrorCode = f.header(id, r.ControllerID, r.BrokerEpoch, r.IsKRaftController)
+	if r.Type != 0 {
+		f.t.Errorf("LeaderAndIsr of type %d", r.Type)
+	}
+	if resp.ErrorCode != 0 {
+		return resp
+	}
+	for _, topic := range r.TopicStates {
+		answer := kmsg.NewLeaderAndISRResponseTopic()
+		answer.TopicID = topic.TopicID
+		for _, p := range topic.PartitionStates {
+			name := fmt.Sprint(topic.Topic, "-", p.Partition)
+			if string(topic.TopicID[:len(topic.Topic)]) != topic.Topic {
+				f.t.Errorf("%s has topic id %q", name, topic.TopicID)
+			}
+			if !slices.Contains(p.Replicas, id) {
+				f.t.Errorf("broker %d was told a role in %s, which it does not hold", id, name)
+			}
+			text := fmt.Sprintf("leader=%d epoch=%d isr=%s replicas=%s zv=%d", p.Leader, p.LeaderEpoch, joinIDs(p.ISR), joinIDs(p.Replicas), p.ZKVersion)
+			if p.LeaderRecoveryState != 0 {
+				text += " recovering"
+			}
+			b.roles[name] = text
+			b.isNew[name] = b.isNew[name] || p.IsNew
+			if p.Leader >= 0 && !slices.ContainsFunc(r.LiveLeaders, func(l kmsg.LeaderAndISRRequestLiveLeader) bool {
+				return l.BrokerID == p.Leader && l.Host == fmt.Sprint("b", p.Leader) && l.Port == 9093
+			}) {
+				f.t.Errorf("leader %d of %s is not among the live leaders %v", p.Leader, name, r.LiveLeaders)
+			}
+			part := kmsg.NewLeaderAndISRResponseTopicPartition()
+			part.Partition, part.ErrorCode = p.Partition, f.failing[id][name]
+			answer.Partitions = append(answer.Partitions, part)
+		}
+		resp.Topics = append(resp.Topics, answer)
+	}
+	return resp
+}
+
+func (f *fakeBrokers) updateMetadata(id int32, b *told, r *kmsg.UpdateMetadataRequest) kmsg.Response {
+	resp := kmsg.NewPtrUpdateMetadataResponse()
+	resp.ErrorCode = f.header(id, r.ControllerID, r.BrokerEpoch, r.IsKRaftController)
+	if resp.ErrorCode != 0 {
+		return resp
+	}
+	var live []int32
+	for _, broker := range r.LiveBrokers {
+		live = append(live, broker.ID)
+		if len(broker.Endpoints) != 2 || broker.Endpoints[0].ListenerName != "CLIENTS" || broker.Endpoints[0].SecurityProtocol != 3 || broker.Endpoints[1].SecurityProtocol != 0 {
+			f.t.Errorf("endpoints of broker %d: %v", broker.ID, broker.Endpoints)
+		}
+	}
+	b.brokers = fmt.Sprintf("brokers %s controller epoch %d", joinIDs(live), r.ControllerEpoch)
+	for _, topic := range r.TopicStates {
+		for _, p := range topic.PartitionStates {
+			text := fmt.Sprintf("leader=%d epoch=%d isr=%s zv=%d", p.Leader, p.LeaderEpoch, joinIDs(p.ISR), p.ZKVersion)
+			if p.Leader == -2 {
+				text = "deleted"
+			} else if len(p.OfflineReplicas) > 0 {
+				text += " offline=" + joinIDs(p.OfflineReplicas)
+			}
+			b.states[fmt.Sprint(topic.Topic, "-", p.Partition)] = text
+		}
+	}
+	return resp
+}
+
+func (f *fakeBrokers) stopReplica(id int32, b *told, r *kmsg.StopReplicaRequest) kmsg.Response {
+	resp := kmsg.NewPtrStopReplicaResponse()
+	resp.ErrorCode = f.header(id, r.ControllerID, r.BrokerEpoch, r.IsKRaftController)
+	for _, topic := range r.Topics {
+		for _, p := range topic.PartitionStates {
+			name := fmt.Sprint(topic.Topic, "-", p.Partition)
+			b.stops[name] = fmt.Sprintf("epoch=%d delete=%v", p.LeaderEpoch, p.Delete)
+			part := kmsg.NewStopReplicaResponsePartition()
+			part.Topic, part.Partition, part.ErrorCode = topic.Topic, p.Partition, f.failing[id][name]
+			resp.Partitions = append(resp.Partitions, part)
+		}
+	}
+	return resp
+}
+
+// drain describes what brokers were told since the last call.
+func (f *fakeBrokers) drain() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var lines []string
+	for id, b := range f.told {
+		say := func(kind int, format string, args ...any) {
+			lines = append(lines, fmt.Sprintf("%d|%d|%d: ", id, kind, id)+fmt.Sprintf(format, args...))
+		}
+		if b.brokers != "" {
+			say(0, "%s", b.brokers)
+		}
+		for name, text := range b.roles {
+			if b.isNew[name] {
+				text += " new"
+			}
+			say(1, "role %s %s", name, text)
+		}
+		for name, text := range b.states {
+			say(2, "state %s %s", name, text)
+		}
+		for name, text := range b.stops {
+			say(3, "stop %s %s", name, text)
+		}
+	}
+	f.told = map[int32]*told{}
+	slices.Sort(lines)
+	for i, line := range lines {
+		lines[i] = line[strings.LastIndex(line, "|")+1:]
+	}
+	if len(lines) == 0 {
+		return "nothing"
+	}
+	return strings.Join(lines, "\n")
+}

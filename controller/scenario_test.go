@@ -1,0 +1,289 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/zkmeta"
+	"github.com/gracchus-mq/gracchus/zkmeta/session"
+)
+
+func testLogger(t *testing.T) *slog.Logger {
+	if testing.Verbose() {
+		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// TestScenarios replays testdata/scenarios: each file is one cluster, whose brokers
+// are fakes, around one real controller and one real ZooKeeper server, in one
+// synctest bubble. After each command everything comes to rest.
+//
+//	start [set=(name=value,…)]     register broker 1 and start its controller
+//	up id=N | down id=N            another broker registers, or its session ends
+//	bounce id=N                    a broker's session ends and another begins, both at once
+//	create topic=T [config=(k=v)]  a topic; the input lines are the replicas of its partitions
+//	expand topic=T                 overwrite a topic's node; the input is the whole assignment
+//	delete topic=T                 ask for a deletion
+//	told                           what the brokers were told since the last time
+//	states topic=T                 what ZooKeeper holds of a topic's partitions
+//	unreachable id=N | reachable   requests to a broker fail, or do not any more
+//	fail id=N partition=P code=C   a broker answers for a partition with an error code
+//	logdir id=N                    a broker reports a failed log directory
+//	preferred partitions=(…)       a legacy tool asks for preferred leaders
+//	usurp                          another broker takes the controller's place
+//	abdicate                       that other broker gives it up
+//	expire                         the session of broker 1 ends
+//	cut | mend                     broker 1 loses its connection to ZooKeeper, or gets it back
+//	wait seconds=N                 time passes
+//	active                         is broker 1 controller
+//	children path=P                names below a znode
+//	get path=P                     data and version of a znode
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenarios/*")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scenarios", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scenario{}
+				defer func() { s.lab.close() }()
+				datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
+					out := s.run(t, d)
+					synctest.Wait()
+					return out
+				})
+			})
+		})
+	}
+}
+
+type scenario struct {
+	lab    *lab
+	rival  *session.Client
+	rivals zkmeta.Claim
+}
+
+func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
+	l := s.lab
+	if l == nil {
+		settings := map[string]string{}
+		for _, arg := range d.CmdArgs {
+			if arg.Key == "set" {
+				for _, pair := range arg.Vals {
+					name, value, _ := strings.Cut(pair, ":")
+					settings[name] = value
+				}
+			}
+		}
+		l = newLab(t, settings)
+		s.lab = l
+	}
+	var topic string
+	var id int32
+	d.MaybeScanArgs(t, "topic", &topic)
+	d.MaybeScanArgs(t, "id", &id)
+	text := func(err error) string {
+		if err != nil {
+			return err.Error()
+		}
+		return "ok"
+	}
+	switch d.Cmd {
+	case "prepare":
+		return "ok"
+	case "start":
+		l.startController()
+		return "ok"
+	case "up":
+		l.brokerUp(id)
+		return "ok"
+	case "down":
+		l.brokerDown(id)
+		return "ok"
+	case "bounce":
+		l.brokerDown(id)
+		l.brokerUp(id)
+		return "ok"
+	case "create":
+		return text(l.createTopic(topic, assignmentArg(t, d), configArg(d)))
+	case "expand":
+		return text(l.admin.UpdateTopic(l.ctx, topic, func(a *zkmeta.TopicAssignment) error {
+			for i, replicas := range assignmentArg(t, d) {
+				a.Partitions[int32(i)] = zkmeta.ReplicaAssignment{Replicas: replicas}
+			}
+			return nil
+		}))
+	case "delete":
+		return text(l.admin.RequestTopicDeletion(l.ctx, topic))
+	case "told":
+		return l.fakes.drain()
+	case "states":
+		return s.states(topic)
+	case "unreachable", "reachable":
+		l.fakes.mu.Lock()
+		l.fakes.unreachable[id] = d.Cmd == "unreachable"
+		l.fakes.mu.Unlock()
+		return "ok"
+	case "fail":
+		var name string
+		var code int
+		d.ScanArgs(t, "partition", &name)
+		d.ScanArgs(t, "code", &code)
+		l.fakes.mu.Lock()
+		if l.fakes.failing[id] == nil {
+			l.fakes.failing[id] = map[string]int16{}
+		}
+		l.fakes.failing[id][name] = int16(code)
+		l.fakes.mu.Unlock()
+		return "ok"
+	case "logdir":
+		return text(l.admin.NotifyLogDirFailure(l.ctx, id))
+	case "preferred":
+		var tps []protocol.TopicPartition
+		for _, arg := range d.CmdArgs {
+			for _, name := range arg.Vals {
+				tp, _ := protocol.ParseTopicPartitionDir(name)
+				tps = append(tps, tp)
+			}
+		}
+		data, err := zkmeta.EncodePreferredElection(tps)
+		l.must(err)
+		_, err = l.admin.Session().Do1(l.ctx, 0, session.Create(zkmeta.PreferredElectionPath, data, session.Persistent))
+		return text(err)
+	case "usurp":
+		return s.usurp()
+	case "abdicate":
+		defer s.rival.Stop(l.ctx)
+		return text(zkmeta.New(s.rival).ResignController(l.ctx, s.rivals))
+	case "expire":
+		l.endSelf()
+		return "ok"
+	case "cut", "mend":
+		l.cut(d.Cmd == "cut")
+		return "ok"
+	case "wait":
+		var seconds float64
+		d.ScanArgs(t, "seconds", &seconds)
+		time.Sleep(time.Duration(seconds * float64(time.Second)))
+		return "ok"
+	case "active":
+		if epoch, active := l.controller.Active(); active {
+			return fmt.Sprint("yes, in epoch ", epoch)
+		}
+		return "no"
+	case "children", "get":
+		var path string
+		d.ScanArgs(t, "path", &path)
+		if d.Cmd == "get" {
+			return s.get(path)
+		}
+		r, err := l.admin.Session().Do1(l.ctx, 0, session.Children(path, nil))
+		if err != nil {
+			return err.Error()
+		}
+		slices.Sort(r.Children)
+		return strings.Join(r.Children, " ")
+	}
+	d.Fatalf(t, "no such command")
+	return ""
+}
+
+func (s *scenario) get(path string) string {
+	r, err := s.lab.admin.Session().Do1(s.lab.ctx, 0, session.Get(path, nil))
+	if err != nil {
+		return err.Error()
+	}
+	if r.Data == nil {
+		return fmt.Sprintf("v%d null", r.Stat.Version)
+	}
+	return fmt.Sprintf("v%d %s", r.Stat.Version, r.Data)
+}
+
+// states describes the state nodes of a topic.
+func (s *scenario) states(topic string) string {
+	l := s.lab
+	entries, err := l.admin.TopicAssignments(l.ctx, []string{topic}, nil)
+	l.must(err)
+	if entries[0].Err != nil {
+		return entries[0].Err.Error()
+	}
+	var tps []protocol.TopicPartition
+	for number := range entries[0].Partitions {
+		tps = append(tps, protocol.TopicPartition{Topic: topic, Partition: number})
+	}
+	slices.SortFunc(tps, protocol.TopicPartition.Compare)
+	states, err := l.admin.PartitionStates(l.ctx, tps)
+	l.must(err)
+	var out []string
+	for _, e := range states {
+		if e.Err != nil {
+			out = append(out, fmt.Sprintf("%v none", e.TopicPartition))
+			continue
+		}
+		out = append(out, fmt.Sprintf("%v %s controller=%d zv=%d", e.TopicPartition, describeState(e.State), e.State.ControllerEpoch, e.ZkVersion))
+	}
+	return strings.Join(out, "\n")
+}
+
+// usurp takes /controller away and has broker 9 elected, as if broker 1's session
+// had been gone for a moment.
+func (s *scenario) usurp() string {
+	l := s.lab
+	s.rival = l.connect(l.listener.Dial, nil)
+	for {
+		_, err := s.rival.Do1(l.ctx, 0, session.Delete(zkmeta.ControllerPath, session.AnyVersion))
+		if err != nil && !errors.Is(err, session.ErrNoNode) {
+			return err.Error()
+		}
+		claim, won, err := zkmeta.New(s.rival).ClaimController(l.ctx, s.rival.SessionID(), 9)
+		if err != nil {
+			return err.Error()
+		}
+		if won {
+			s.rivals = claim
+			return "ok"
+		}
+	}
+}
+
+// assignmentArg reads the replicas of partitions, one partition a line.
+func assignmentArg(t *testing.T, d *datadriven.TestData) [][]int32 {
+	var assignment [][]int32
+	for line := range strings.Lines(d.Input) {
+		var replicas []int32
+		for text := range strings.SplitSeq(strings.TrimSpace(line), ",") {
+			id, err := strconv.Atoi(text)
+			if err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+			replicas = append(replicas, int32(id))
+		}
+		assignment = append(assignment, replicas)
+	}
+	return assignment
+}
+
+func configArg(d *datadriven.TestData) map[string]string {
+	values := map[string]string{}
+	for _, arg := range d.CmdArgs {
+		if arg.Key == "config" {
+			for _, pair := range arg.Vals {
+				name, value, _ := strings.Cut(pair, ":")
+				values[name] = value
+			}
+		}
+	}
+	return values
+}
