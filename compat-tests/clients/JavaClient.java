@@ -1,0 +1,194 @@
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.*;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.function.BooleanSupplier;
+import org.apache.kafka.clients.admin.*;
+import org.apache.kafka.clients.consumer.*;
+import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.InvalidConfigurationException;
+import org.apache.kafka.common.errors.TopicExistsException;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.serialization.*;
+import org.apache.kafka.common.utils.AppInfoParser;
+
+/** Everything a broker must do for the Java client. Usage: JavaClient BOOTSTRAP PREFIX */
+public class JavaClient {
+    static final int PARTITIONS = 3, COUNT = 120;
+    static final int[] SIZES = {0, 1, 10, 100, 1000, 5000};
+    static String bootstrap, prefix;
+    static Admin admin;
+
+    // The records of harness/records.go.
+    static byte[] key(int i) { return i % 7 == 0 ? null : ("key-" + i).getBytes(StandardCharsets.US_ASCII); }
+
+    static byte[] value(int i) {
+        if (i % 11 == 10) return null;
+        byte[] value = new byte[SIZES[i % SIZES.length]];
+        for (int j = 0; j < value.length; j++) value[j] = (byte) (i * 31 + j * 7);
+        return value;
+    }
+
+    static List<Header> headers(int i) {
+        List<Header> headers = new ArrayList<>();
+        if (i % 3 > 0) headers.add(new RecordHeader("n", ("" + i).getBytes(StandardCharsets.US_ASCII)));
+        if (i % 3 > 1) headers.addAll(List.of(new RecordHeader("empty", new byte[0]), new RecordHeader("null", (byte[]) null)));
+        return headers;
+    }
+
+    static long timestamp(int i) { return 1700000000000L + i * 1000L; }
+
+    static void check(boolean what, Object text) {
+        if (!what) throw new AssertionError(text);
+    }
+
+    static void step(String text) { System.out.println("ok " + text); }
+
+    static void waitUntil(BooleanSupplier what) throws InterruptedException {
+        for (long deadline = System.nanoTime() + 20_000_000_000L; !what.getAsBoolean(); Thread.sleep(50))
+            check(System.nanoTime() < deadline, "still not so after 20 s");
+    }
+
+    static void create(String name) throws Exception {
+        admin.createTopics(List.of(new NewTopic(name, PARTITIONS, (short) 1).configs(Map.of("retention.ms", "-1")))).all().get();
+    }
+
+    static void checkTopic(String topic) {
+        Map<String, Object> config = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "enable.auto.commit", false);
+        try (Consumer<byte[], byte[]> consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            for (int partition = 0; partition < PARTITIONS; partition++) {
+                TopicPartition part = new TopicPartition(topic, partition);
+                consumer.assign(List.of(part));
+                consumer.seek(part, 0);
+                int expected = COUNT / PARTITIONS, got = 0;
+                for (long deadline = System.nanoTime() + 60_000_000_000L; got < expected; ) {
+                    check(System.nanoTime() < deadline, part + ": " + got + " records after 60 s");
+                    for (ConsumerRecord<byte[], byte[]> r : consumer.poll(Duration.ofSeconds(1))) {
+                        int i = partition + got * PARTITIONS;
+                        check(r.offset() == got, "offset " + r.offset() + ", not " + got);
+                        check(Arrays.equals(r.key(), key(i)) && Arrays.equals(r.value(), value(i)) && Arrays.asList(r.headers().toArray()).equals(headers(i))
+                            && r.timestamp() == timestamp(i) && r.timestampType() == TimestampType.CREATE_TIME, "record " + i + " is " + r);
+                        got++;
+                    }
+                }
+            }
+        }
+    }
+
+    static Config describe(ConfigResource resource) {
+        try {
+            return admin.describeConfigs(List.of(resource)).all().get().get(resource);
+        } catch (InterruptedException | ExecutionException e) {
+            throw new RuntimeException(e);
+        }
+    }
+
+    static void alter(ConfigResource resource, String name, String value, AlterConfigOp.OpType op) throws Exception {
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(new AlterConfigOp(new ConfigEntry(name, value), op)))).all().get();
+    }
+
+    static long offset(TopicPartition part, OffsetSpec spec) throws Exception {
+        return admin.listOffsets(Map.of(part, spec)).all().get().get(part).offset();
+    }
+
+    public static void main(String[] args) throws Exception {
+        bootstrap = args[0];
+        prefix = args[1];
+        System.out.println("Java client " + AppInfoParser.getVersion());
+        admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
+
+        for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
+            for (boolean idempotent : new boolean[] {false, true}) {
+                String topic = prefix + "-" + codec + "-" + (idempotent ? "idempotent" : "plain");
+                create(topic);
+                Map<String, Object> config = Map.of("bootstrap.servers", bootstrap, "compression.type", codec, "enable.idempotence", idempotent, "acks", "all", "linger.ms", 20);
+                try (Producer<byte[], byte[]> producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
+                    List<Future<RecordMetadata>> sent = new ArrayList<>();
+                    for (int i = 0; i < COUNT; i++)
+                        sent.add(producer.send(new ProducerRecord<>(topic, i % PARTITIONS, timestamp(i), key(i), value(i), headers(i))));
+                    for (int i = 0; i < COUNT; i++) check(sent.get(i).get().offset() == i / PARTITIONS, "offset of record " + i + " is " + sent.get(i).get());
+                }
+                checkTopic(topic);
+                step("produce and read back " + topic);
+            }
+        }
+        checkTopic(prefix + "-go");
+        step("read what franz-go wrote");
+
+        String topic = prefix + "-none-plain";
+        try {
+            create(topic);
+            throw new AssertionError("a topic was created twice");
+        } catch (ExecutionException e) {
+            check(e.getCause() instanceof TopicExistsException, e);
+        }
+        step("create a topic that exists");
+
+        TopicPartition part = new TopicPartition(topic, 1);
+        check(offset(part, OffsetSpec.earliest()) == 0, "earliest");
+        check(offset(part, OffsetSpec.latest()) == COUNT / PARTITIONS, "latest");
+        check(offset(part, OffsetSpec.maxTimestamp()) == COUNT / PARTITIONS - 1, "max timestamp");
+        check(offset(part, OffsetSpec.forTimestamp(timestamp(31))) == 10, "for a timestamp");
+        check(offset(part, OffsetSpec.forTimestamp(timestamp(31) + 1)) == 11, "for the next timestamp");
+        check(offset(part, OffsetSpec.forTimestamp(timestamp(COUNT))) == -1, "for a timestamp past the end");
+        step("list offsets");
+
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        Config config = describe(resource);
+        check(config.get("retention.ms").value().equals("-1") && config.get("retention.ms").source() == ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG, config.get("retention.ms"));
+        check(config.get("segment.bytes").value().equals("1073741824") && config.get("segment.bytes").isDefault(), config.get("segment.bytes"));
+        check(describe(new ConfigResource(ConfigResource.Type.BROKER, "1")).get("broker.id").value().equals("1"), "broker.id");
+        alter(resource, "segment.bytes", "1000000", AlterConfigOp.OpType.SET);
+        waitUntil(() -> describe(resource).get("segment.bytes").value().equals("1000000"));
+        alter(resource, "cleanup.policy", "compact", AlterConfigOp.OpType.APPEND);
+        waitUntil(() -> describe(resource).get("cleanup.policy").value().equals("delete,compact"));
+        alter(resource, "cleanup.policy", "compact", AlterConfigOp.OpType.SUBTRACT);
+        waitUntil(() -> describe(resource).get("cleanup.policy").value().equals("delete"));
+        alter(resource, "segment.bytes", "", AlterConfigOp.OpType.DELETE);
+        waitUntil(() -> describe(resource).get("segment.bytes").value().equals("1073741824"));
+        try {
+            alter(resource, "segment.bytes", "1", AlterConfigOp.OpType.SET);
+            throw new AssertionError("segment.bytes=1 was accepted");
+        } catch (ExecutionException e) {
+            check(e.getCause() instanceof InvalidConfigurationException, e);
+        }
+        step("describe and alter configs");
+
+        check(admin.deleteRecords(Map.of(part, RecordsToDelete.beforeOffset(10))).lowWatermarks().get(part).get().lowWatermark() == 10, "low watermark");
+        check(offset(part, OffsetSpec.earliest()) == 10, "earliest after deleting records");
+        step("delete records");
+
+        admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(PARTITIONS + 2))).all().get();
+        waitUntil(() -> {
+            try {
+                return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size() == PARTITIONS + 2;
+            } catch (InterruptedException | ExecutionException e) {
+                throw new RuntimeException(e);
+            }
+        });
+        step("add partitions");
+
+        create(prefix + "-deleted");
+        admin.deleteTopics(List.of(prefix + "-deleted")).all().get();
+        waitUntil(() -> {
+            try {
+                return !admin.listTopics().names().get().contains(prefix + "-deleted");
+            } catch (InterruptedException | ExecutionException e) {
+                throw new RuntimeException(e);
+            }
+        });
+        step("delete a topic");
+
+        DescribeClusterResult cluster = admin.describeCluster();
+        check(cluster.nodes().get().size() == 1 && cluster.controller().get().id() == 1 && !cluster.clusterId().get().isEmpty(), "cluster");
+        check(!admin.describeLogDirs(List.of(1)).allDescriptions().get().get(1).isEmpty(), "log dirs");
+        step("describe the cluster and its log directories");
+        admin.close(Duration.ofSeconds(5));
+        System.exit(0);
+    }
+}

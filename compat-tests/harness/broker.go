@@ -1,0 +1,127 @@
+// Package harness starts brokers, Gracchus's and Kafka's, as processes of their
+// own and looks at them from outside only.
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Options say how a broker is started. The zero value is one with an embedded
+// ZooKeeper and a data directory of its own.
+type Options struct {
+	ZooKeeper  string   // connect string; "" means embedded
+	Dirs       []string // data directories; none means a new one
+	Properties []string // further name=value
+}
+
+// Broker is a running broker.
+type Broker struct {
+	*Process
+	Addr    string // host:port of its PLAINTEXT listener
+	Options Options
+}
+
+// A Target is what the tests of clients run against.
+type Target struct {
+	Name  string
+	Start func(t testing.TB, o Options) *Broker
+}
+
+// Targets are the brokers that COMPAT_TARGETS names, comma-separated: gracchus
+// (with its embedded ZooKeeper), gracchus-zookeeper (with an Apache ZooKeeper,
+// or the one of ZOOKEEPER_CONNECT) and kafka, which is how the tests themselves
+// are checked. Not set, it is the first two.
+func Targets(t testing.TB) []Target {
+	t.Helper()
+	all := []Target{
+		{"gracchus", StartGracchus},
+		{"gracchus-zookeeper", func(t testing.TB, o Options) *Broker { return StartGracchus(t, o.on(ZooKeeper(t))) }},
+		{"kafka", func(t testing.TB, o Options) *Broker { return StartKafka(t, o.on(ZooKeeper(t))) }},
+	}
+	names := os.Getenv("COMPAT_TARGETS")
+	if names == "" {
+		return all[:2]
+	}
+	var chosen []Target
+	for _, name := range strings.Split(names, ",") {
+		i := slices.IndexFunc(all, func(t Target) bool { return t.Name == name })
+		if i < 0 {
+			t.Fatalf("COMPAT_TARGETS: there is no %q", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen
+}
+
+func (o Options) on(zookeeper string) Options {
+	if o.ZooKeeper == "" {
+		o.ZooKeeper = zookeeper
+	}
+	return o
+}
+
+// properties are those both brokers are given.
+func (o Options) properties() []string {
+	return append([]string{
+		"broker.id=1", "listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + strings.Join(o.Dirs, ","),
+		"offsets.topic.replication.factor=1", "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
+		"group.initial.rebalance.delay.ms=0",
+	}, o.Properties...)
+}
+
+const startLimit = 60 * time.Second
+
+// StartGracchus starts our broker and waits until it is ready.
+func StartGracchus(t testing.TB, o Options) *Broker {
+	t.Helper()
+	o = o.withDir(t)
+	args := []string{"start"}
+	zookeeper := o.ZooKeeper
+	if zookeeper == "" {
+		zookeeper = "embedded"
+	}
+	for _, p := range append(o.properties(), "zookeeper.connect="+zookeeper) {
+		args = append(args, "--override", p)
+	}
+	p := start(t, "gracchus", exec.Command(Binary(t), args...))
+	m := p.WaitFor(`ready.*PLAINTEXT://([^\s",]+)`, startLimit)
+	return &Broker{Process: p, Addr: m[1], Options: o}
+}
+
+// StartKafka starts Kafka 3.9.2 and waits until it is ready.
+func StartKafka(t testing.TB, o Options) *Broker {
+	t.Helper()
+	o = o.withDir(t)
+	file := filepath.Join(t.TempDir(), "server.properties")
+	content := strings.Join(append(o.properties(), "zookeeper.connect="+o.ZooKeeper), "\n") + "\n"
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "Kafka", Kafka(t, "broker", file))
+	m := p.WaitFor(`Awaiting socket connections on ([^ ]+:\d+)\.`, startLimit)
+	p.WaitFor(`\[KafkaServer id=\d+\] started`, startLimit)
+	return &Broker{Process: p, Addr: m[1], Options: o}
+}
+
+func (o Options) withDir(t testing.TB) Options {
+	if len(o.Dirs) == 0 {
+		o.Dirs = []string{filepath.Join(t.TempDir(), "data")}
+	}
+	return o
+}
+
+// StopCleanly stops a broker with SIGTERM; it must end well. (Kafka's JVM ends
+// with 143 after SIGTERM.)
+func (b *Broker) StopCleanly(t testing.TB) {
+	t.Helper()
+	err := b.Stop(60 * time.Second)
+	if err != nil && !strings.Contains(err.Error(), "exit status 143") {
+		t.Errorf("the broker did not end well: %v\n%s", err, b.Tail(40))
+	}
+}

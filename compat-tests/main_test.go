@@ -1,0 +1,51 @@
+// Package compat drives running brokers from outside, with the clients that
+// people use.
+package compat
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	harness.StopShared()
+	os.Exit(code)
+}
+
+// The records of each topic that clients write, as clients/ has it too.
+const (
+	partitions = 3
+	count      = 120
+)
+
+var codecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
+
+// onTargets runs a test on each broker that COMPAT_TARGETS names.
+func onTargets(t *testing.T, test func(t *testing.T, b *harness.Broker)) {
+	t.Helper()
+	for _, target := range harness.Targets(t) {
+		t.Run(target.Name, func(t *testing.T) { test(t, target.Start(t, harness.Options{})) })
+	}
+}
+
+func within(t *testing.T, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// waitUntil polls what a broker says until it is so.
+func waitUntil(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so after 20 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package compat
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
+)
+
+// The clients that are not Go's: each is a program in clients/ that goes
+// through all its client can do, reads what franz-go wrote, and leaves topics
+// that franz-go reads.
+
+func TestConfluentPython(t *testing.T) {
+	python := harness.Fetch(t, "python")
+	onTargets(t, func(t *testing.T, b *harness.Broker) {
+		runProgram(t, b, exec.Command(python, "-W", "ignore", "clients/confluent_client.py"), harness.MakeRecord)
+	})
+}
+
+func TestKafkaPython(t *testing.T) {
+	python := harness.Fetch(t, "python")
+	onTargets(t, func(t *testing.T, b *harness.Broker) {
+		runProgram(t, b, exec.Command(python, "-W", "ignore", "clients/kafka_python_client.py"), asKafkaPython)
+	})
+}
+
+func TestJava3(t *testing.T) {
+	jars := harness.Fetch(t, "kafka")
+	onTargets(t, func(t *testing.T, b *harness.Broker) { runProgram(t, b, javaClient(t, jars), harness.MakeRecord) })
+}
+
+func TestJava4(t *testing.T) {
+	jars := harness.Fetch(t, "clients-4")
+	onTargets(t, func(t *testing.T, b *harness.Broker) { runProgram(t, b, javaClient(t, jars), harness.MakeRecord) })
+}
+
+func javaClient(t *testing.T, jars string) *exec.Cmd {
+	t.Helper()
+	classes := t.TempDir()
+	harness.Run(t, 2*time.Minute, exec.Command("javac", "-cp", jars+"/*", "-d", classes, "clients/JavaClient.java"))
+	log4j := filepath.Join(harness.Repository(), "scripts", "lib", "log4j.properties")
+	return exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-Dgracchus.log.level=WARN", "-Dlog4j.configuration=file:"+log4j,
+		"-cp", classes+":"+jars+"/*", "JavaClient")
+}
+
+func runProgram(t *testing.T, b *harness.Broker, cmd *exec.Cmd, written func(i int) harness.Record) {
+	t.Helper()
+	const prefix = "clients"
+	createTopic(t, b, prefix+"-go", partitions, nil)
+	// Every tenth of it with another codec.
+	for i := range 10 {
+		client := franz(t, b, kgo.ProducerBatchCompression(franzCodecs[codecs[i%len(codecs)]]))
+		produce(t, client, prefix+"-go", partitions, i*count/10, (i+1)*count/10)
+		client.Close()
+	}
+	cmd.Args = append(cmd.Args, b.Addr, prefix)
+	said := harness.Run(t, 3*time.Minute, cmd)
+	if !strings.Contains(said, "ok delete a topic") {
+		t.Fatalf("the program did not come to its end:\n%s", said)
+	}
+	t.Log(said)
+	for _, codec := range codecs {
+		for _, kind := range []string{"plain", "idempotent"} {
+			topic := prefix + "-" + codec + "-" + kind
+			if topic == prefix+"-none-plain" {
+				continue // the program deleted records of it
+			}
+			checkTopicIs(t, b, topic, partitions, count, written)
+		}
+	}
+}
+
+// asKafkaPython is record i as kafka-python can write it: no null in headers,
+// no record with neither key nor value.
+func asKafkaPython(i int) harness.Record {
+	r := harness.MakeRecord(i)
+	if r.Key == nil && r.Value == nil {
+		r.Key = []byte{}
+	}
+	r.Headers = slices.DeleteFunc(r.Headers, func(h harness.Header) bool { return h.Value == nil })
+	return r
+}
