@@ -146,7 +146,7 @@ func (c *collector) look(token uint32) {
 }
 
 // read reads one partition within what is left of the request's bytes. A
-// partition with nothing to read is armed to tell when that changes; one that
+// partition with nothing to read is watched from now on; one that
 // could have given more stays in the queue.
 func (c *collector) read(token uint32) (ReadResult, error) {
 	e := &c.set.entries[token]

@@ -4,11 +4,10 @@
 // # What costs what
 //
 // A session keeps its partitions in an array. Which of them have to be looked at
-// is in a queue: those that the request names, those that moved since (each
-// partition tells its watchers once, see [Partition]), and those where the last
-// look left data behind. A fetch looks at the queue and at nothing else, so a
-// session of 10,000 partitions of which none has moved costs as much as one of
-// ten. Partitions that were served go to the end of the queue: that is the
+// is in a queue: those that the request names, those that moved since (a
+// partition tells its watchers), and those where the last look left data behind.
+// A fetch looks at the queue and at nothing else, so a session of 10,000
+// partitions of which none has moved costs as much as one of ten. Partitions that were served go to the end of the queue: that is the
 // fairness under byte limits.
 //
 // Waiting is one goroutine (the connection's reader) on one channel. Whoever
@@ -126,16 +125,17 @@ func nothing() ReadResult {
 type Partition interface {
 	// Read returns records. Its errors are Kafka's.
 	Read(ReadRequest) (ReadResult, error)
-	// Watch has w told once when the partition has moved: records appended, high
+	// Watch has w told whenever the partition has moved: records appended, high
 	// watermark, last stable offset or log start changed, its role changed, or it
-	// went away. Several watches with different tokens are kept apart.
+	// went away.
 	Watch(w Watcher, token uint32)
-	// Unwatch takes back a watch that has not been told.
+	// Unwatch ends one Watch of the same arguments (there may be two for a moment);
+	// w may call it while it is being told.
 	Unwatch(w Watcher, token uint32)
 }
 
-// Watcher is told of movements. Moved does not block and may be called under the
-// partition's locks.
+// Watcher is told of movements, outside of the partition's locks. Moved does not
+// block.
 type Watcher interface {
 	Moved(token uint32)
 }

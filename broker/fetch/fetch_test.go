@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ type fakePartition struct {
 	logStart int64
 	err      error
 	diverge  bool
-	watches  map[watch]bool
+	watches  map[watch]int
 	reads    int
 }
 
@@ -62,26 +63,25 @@ func (p *fakePartition) Watch(w Watcher, token uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := watch{w, token}
-	if p.watches[k] {
-		panic("watched twice")
-	}
 	if p.watches == nil {
-		p.watches = map[watch]bool{}
+		p.watches = map[watch]int{}
 	}
-	p.watches[k] = true
+	p.watches[k]++
 }
 
 func (p *fakePartition) Unwatch(w Watcher, token uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.watches, watch{w, token})
+	k := watch{w, token}
+	if p.watches[k]--; p.watches[k] <= 0 {
+		delete(p.watches, k)
+	}
 }
 
 func (p *fakePartition) change(f func()) {
 	p.mu.Lock()
 	f()
-	told := p.watches
-	p.watches = nil
+	told := maps.Clone(p.watches)
 	p.mu.Unlock()
 	for k := range told {
 		k.w.Moved(k.token)
@@ -540,4 +540,25 @@ func TestWorkIsProportionalToChange(t *testing.T) {
 	if d := reads() - before; len(got.Results) != 10 || d != 10 {
 		t.Errorf("10 changes: %d results, %d reads", len(got.Results), d)
 	}
+}
+
+// The session of a consumer that has gone away is told once and then left alone.
+func TestSilentSessionIsNotTold(t *testing.T) {
+	c := newCluster(map[string]int{"t": 1})
+	m := c.manager(t, 10)
+	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+	p := c.partitions["t"][0]
+	for range 3 {
+		p.append(1)
+	}
+	if len(p.watches) != 0 {
+		t.Error("an append still tells a session that has not fetched the one before")
+	}
+	expect(t, m.Fetch(t.Context(), request(id, 1)), "t-0:3 ")
+	expect(t, m.Fetch(t.Context(), request(id, 2, all("t", 1, 3)...)), "")
+	if len(p.watches) != 1 {
+		t.Error("the session is back and does not watch")
+	}
+	p.append(2)
+	expect(t, m.Fetch(t.Context(), request(id, 3)), "t-0:2 ")
 }

@@ -29,11 +29,11 @@ type set struct {
 	index   map[Key]uint32 // by mapKey
 	spare   []uint32       // unused positions in entries
 
-	mu     sync.Mutex
-	queued []bool   // by token: is in queue
-	armed  []bool   // by token: its partition will tell
-	queue  []uint32 // whom to look at, in this order
-	wake   chan struct{}
+	mu      sync.Mutex
+	queued  []bool      // by token: is in queue
+	watched []Partition // by token: who tells when it moves, nil if nobody does
+	queue   []uint32    // whom to look at, in this order
+	wake    chan struct{}
 }
 
 func newSet(byID bool, size int) *set {
@@ -42,7 +42,7 @@ func newSet(byID bool, size int) *set {
 		entries: make([]entry, 0, size),
 		index:   make(map[Key]uint32, size),
 		queued:  make([]bool, 0, size),
-		armed:   make([]bool, 0, size),
+		watched: make([]Partition, 0, size),
 		queue:   make([]uint32, 0, size),
 		wake:    make(chan struct{}, 1),
 	}
@@ -82,7 +82,7 @@ func (s *set) place() uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queued = append(s.queued, false)
-	s.armed = append(s.armed, false)
+	s.watched = append(s.watched, nil)
 	return uint32(len(s.entries) - 1)
 }
 
@@ -149,12 +149,16 @@ func (s *set) take(into []uint32) []uint32 {
 	return into
 }
 
-// Moved implements Watcher.
+// Moved implements Watcher. When the news before this one has not been fetched
+// yet, it ends the watch: nobody seems to be there, and the sessions of consumers
+// that have gone must not cost every append a call. The next look at the
+// partition, which is due, takes up the watch again.
 func (s *set) Moved(token uint32) {
+	var unheard Partition
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.armed[token] = false
-	if !s.queued[token] {
+	if s.queued[token] {
+		unheard, s.watched[token] = s.watched[token], nil
+	} else {
 		s.queued[token] = true
 		s.queue = append(s.queue, token)
 	}
@@ -162,27 +166,32 @@ func (s *set) Moved(token uint32) {
 	case s.wake <- struct{}{}:
 	default:
 	}
+	s.mu.Unlock()
+	if unheard != nil {
+		unheard.Unwatch(s, token)
+	}
 }
 
-// arm makes sure that the partition will tell; it reports whether it had to be
-// armed, in which case it may have moved just before.
+// arm makes sure that the partition is watched; it reports whether it was not,
+// in which case it may have moved just before.
 func (s *set) arm(token uint32) bool {
+	p := s.entries[token].partition
 	s.mu.Lock()
-	was := s.armed[token]
-	s.armed[token] = true
+	was := s.watched[token]
+	s.watched[token] = p
 	s.mu.Unlock()
-	if !was {
-		s.entries[token].partition.Watch(s, token)
+	if was == nil {
+		p.Watch(s, token)
 	}
-	return !was
+	return was == nil
 }
 
 func (s *set) disarm(token uint32) {
 	s.mu.Lock()
-	was := s.armed[token]
-	s.armed[token] = false
+	p := s.watched[token]
+	s.watched[token] = nil
 	s.mu.Unlock()
-	if p := s.entries[token].partition; was && p != nil {
+	if p != nil {
 		p.Unwatch(s, token)
 	}
 }
