@@ -1,0 +1,100 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// Leader epochs that StopReplica carries instead of one.
+const (
+	epochOfDeletion int32 = -2 // the topic is being deleted, which has no epoch of its own
+	epochUnknown    int32 = -1 // the request is of a version without epochs
+)
+
+// StopChange is what a StopReplica request says about one partition.
+type StopChange struct {
+	Partition   protocol.TopicPartition
+	LeaderEpoch int32
+	Delete      bool
+}
+
+// StopReplicas ends replicas, and deletes those that are to be deleted. err
+// refuses the whole request and wraps kerr.StaleControllerEpoch; otherwise errs
+// has one entry for each change: nil also if there was nothing to delete, else
+// wrapping kerr.FencedLeaderEpoch if the request is older than the role, or
+// KafkaStorageError.
+//
+// Without deletion the role stays, as in Kafka: only fetching from the leader
+// ends.
+func (r *Replicas) StopReplicas(controllerEpoch int32, changes []StopChange) (errs []error, err error) {
+	defer r.events.deliver()
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if err := r.checkController(controllerEpoch); err != nil {
+		return nil, err
+	}
+	errs = make([]error, len(changes))
+	var gone []protocol.TopicPartition
+	var index []int // in changes, of each in gone
+	for i, c := range changes {
+		if errs[i] = r.stopReplica(c); errs[i] == nil && c.Delete {
+			gone = append(gone, c.Partition)
+			index = append(index, i)
+		}
+	}
+	if r.store.Delete(gone...) != nil {
+		// Once more one by one, to learn which; those that are gone are no error.
+		for j, tp := range gone {
+			errs[index[j]] = r.store.Delete(tp)
+		}
+	}
+	return errs, nil
+}
+
+func (r *Replicas) stopReplica(c StopChange) error {
+	p := r.table.get(c.Partition)
+	if p == nil {
+		return nil // its files may still be here, from before a restart
+	}
+	next, err := p.setRole(func(current *role) (*role, error) {
+		if current.gone != nil {
+			return nil, current.serve(c.Partition, false, NoEpoch)
+		}
+		if c.LeaderEpoch != epochOfDeletion && c.LeaderEpoch != epochUnknown && c.LeaderEpoch < current.leaderEpoch {
+			return nil, fmt.Errorf("stop %v: leader epoch %d, it is %d: %w", c.Partition, c.LeaderEpoch, current.leaderEpoch, kerr.FencedLeaderEpoch)
+		}
+		if !c.Delete {
+			return nil, nil
+		}
+		return &role{gone: kerr.UnknownTopicOrPartition, leader: -1, leaderEpoch: current.leaderEpoch}, nil
+	})
+	if next != nil {
+		r.table.remove(c.Partition)
+		r.events.add(RoleEvent{Partition: c.Partition, Role: None, Epoch: next.leaderEpoch, Cause: Deleted})
+	}
+	return err
+}
+
+// failed takes partitions out of service whose log directory has failed. They
+// answer kerr.KafkaStorageError until the broker starts anew.
+func (r *Replicas) failed(partitions []protocol.TopicPartition) {
+	defer r.events.deliver()
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	for _, tp := range partitions {
+		p := r.table.getOrAdd(tp, func() *Partition { return newPartition(tp, r.broker, r.syncer) })
+		next, _ := p.setRole(func(current *role) (*role, error) {
+			if errors.Is(current.gone, kerr.KafkaStorageError) {
+				return nil, nil
+			}
+			return &role{gone: kerr.KafkaStorageError, leader: -1, leaderEpoch: current.leaderEpoch}, nil
+		})
+		if next != nil {
+			r.events.add(RoleEvent{Partition: tp, Role: None, Epoch: next.leaderEpoch, Cause: FailedDirectory})
+		}
+	}
+}
