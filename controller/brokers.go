@@ -122,25 +122,30 @@ func (t *term) brokersCame(came []zkmeta.LiveBroker) error {
 		t.open(fresh)
 	}
 	t.brokersChanged()
-	all := t.st.selectPartitions(func(p *partition) bool { return p.stored })
-	states := make([]*news, len(all))
-	for i, p := range all {
-		states[i] = t.st.newsOf(p)
+	var fresh []*news // all states, for those who know none
+	var hosted batch  // for everybody: of these, fewer replicas are offline than before
+	for _, p := range t.st.selectPartitions(func(p *partition) bool { return p.stored }) {
+		fresh = append(fresh, t.st.newsOf(p))
+		var hosts []int32
+		for _, b := range came {
+			if contains(p.assignment.Replicas, b.ID) {
+				hosts = append(hosts, b.ID)
+			}
+		}
+		if len(hosts) > 0 && p.status != statusDeleting {
+			hosted.announce(t.st, p, hosts, false)
+		}
 	}
 	for _, b := range came {
-		o := t.st.brokers[b.ID].outbox
-		if o == nil {
-			continue
-		}
-		o.add(func(m *mail) {
-			for i, p := range all {
-				if p.status != statusDeleting && contains(p.assignment.Replicas, b.ID) {
-					m.addRole(states[i], false)
+		if o := t.st.brokers[b.ID].outbox; o != nil {
+			o.add(func(m *mail) {
+				for _, n := range fresh {
+					m.addState(n)
 				}
-				m.addState(states[i])
-			}
-		})
+			})
+		}
 	}
+	hosted.post(t.st)
 	if err := t.electLeaderless(); err != nil {
 		return err
 	}
@@ -170,6 +175,28 @@ func (t *term) readLogDirEvents() error {
 		})
 	}
 	return t.zk.DeleteLogDirEvents(t.ctx, t.claim, names)
+}
+
+// readISRChanges takes over what leaders with an inter-broker protocol before 2.7
+// have written themselves, and lets all brokers know.
+func (t *term) readISRChanges() error {
+	tps, names, err := t.zk.ISRChanges(t.ctx, t.watch.isrChanges)
+	if err != nil {
+		return err
+	}
+	entries, err := t.zk.PartitionStates(t.ctx, tps)
+	if err != nil {
+		return err
+	}
+	var b batch
+	for _, e := range entries {
+		if p, known := t.st.partition(e.TopicPartition); known && p.stored && e.Err == nil && p.status != statusDeleting {
+			t.st.setState(p, e.State, e.ZkVersion)
+			b.state(t.st, p)
+		}
+	}
+	b.post(t.st)
+	return t.zk.DeleteISRChanges(t.ctx, t.claim, names)
 }
 
 // readReceipts takes in what brokers answered: which replicas could be made, and

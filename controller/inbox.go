@@ -19,6 +19,7 @@ type events struct {
 	deletions      bool
 	preferred      bool
 	logDirs        bool
+	isrChanges     bool
 	receipts       []receipt
 }
 

@@ -33,7 +33,7 @@ type loop struct {
 
 // watches are made once and armed by each read.
 type watches struct {
-	controller, brokers, topics, topicData, deletions, preferred, logDirs *session.Watch
+	controller, brokers, topics, topicData, deletions, preferred, logDirs, isrChanges *session.Watch
 }
 
 func newLoop(c *Controller) *loop {
@@ -47,6 +47,7 @@ func newLoop(c *Controller) *loop {
 			deletions:  b.flag(func(e *events) { e.deletions = true }),
 			preferred:  b.flag(func(e *events) { e.preferred = true }),
 			logDirs:    b.flag(func(e *events) { e.logDirs = true }),
+			isrChanges: b.flag(func(e *events) { e.isrChanges = true }),
 			topicData: session.NewWatch(func(w session.WatchEvent) {
 				b.put(func(e *events) {
 					if e.topicData == nil {

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -41,6 +40,8 @@ func testLogger(t *testing.T) *slog.Logger {
 //	fail id=N partition=P code=C   a broker answers for a partition with an error code
 //	logdir id=N                    a broker reports a failed log directory
 //	preferred partitions=(…)       a legacy tool asks for preferred leaders
+//	write partition=P isr=(…) [leader=N] [notify]
+//	                               somebody else writes a partition's state, and leaves a notification
 //	usurp                          another broker takes the controller's place
 //	abdicate                       that other broker gives it up
 //	expire                         the session of broker 1 ends
@@ -58,7 +59,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &scenario{}
-				defer func() { s.lab.close() }()
+				defer s.close()
 				datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 					out := s.run(t, d)
 					synctest.Wait()
@@ -70,9 +71,15 @@ func TestScenarios(t *testing.T) {
 }
 
 type scenario struct {
-	lab    *lab
-	rival  *session.Client
-	rivals zkmeta.Claim
+	lab   *lab
+	rival *session.Client // the usurper's
+}
+
+func (s *scenario) close() {
+	if s.rival != nil {
+		s.rival.Stop(s.lab.ctx)
+	}
+	s.lab.close()
 }
 
 func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
@@ -162,11 +169,14 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		l.must(err)
 		_, err = l.admin.Session().Do1(l.ctx, 0, session.Create(zkmeta.PreferredElectionPath, data, session.Persistent))
 		return text(err)
+	case "write":
+		return s.write(t, d)
 	case "usurp":
 		return s.usurp()
 	case "abdicate":
-		defer s.rival.Stop(l.ctx)
-		return text(zkmeta.New(s.rival).ResignController(l.ctx, s.rivals))
+		err := s.rival.Stop(l.ctx)
+		s.rival = nil
+		return text(err)
 	case "expire":
 		l.endSelf()
 		return "ok"
@@ -237,25 +247,48 @@ func (s *scenario) states(topic string) string {
 	return strings.Join(out, "\n")
 }
 
-// usurp takes /controller away and has broker 9 elected, as if broker 1's session
-// had been gone for a moment.
+// write changes a partition's state as leaders of old did.
+func (s *scenario) write(t *testing.T, d *datadriven.TestData) string {
+	l := s.lab
+	var name string
+	d.ScanArgs(t, "partition", &name)
+	tp, _ := protocol.ParseTopicPartitionDir(name)
+	states, err := l.admin.PartitionStates(l.ctx, []protocol.TopicPartition{tp})
+	l.must(err)
+	state := states[0].State
+	state.ISR = idsArg(t, d, "isr")
+	d.MaybeScanArgs(t, "leader", &state.Leader)
+	data, err := state.Encode()
+	l.must(err)
+	zk := l.admin.Session()
+	_, err = zk.Do1(l.ctx, 0, session.Set(zkmeta.PartitionStatePath(tp), data, session.AnyVersion))
+	if err == nil && d.HasArg("notify") {
+		data, err = zkmeta.EncodeISRChange([]protocol.TopicPartition{tp})
+		l.must(err)
+		_, err = zk.Do1(l.ctx, 0, session.Create(zkmeta.ISRChangesPath+"/isr_change_", data, session.PersistentSequential))
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "ok"
+}
+
+// usurp has broker 9 elected in one stroke, as if broker 1's session had been gone
+// for a moment.
 func (s *scenario) usurp() string {
 	l := s.lab
 	s.rival = l.connect(l.listener.Dial, nil)
-	for {
-		_, err := s.rival.Do1(l.ctx, 0, session.Delete(zkmeta.ControllerPath, session.AnyVersion))
-		if err != nil && !errors.Is(err, session.ErrNoNode) {
-			return err.Error()
-		}
-		claim, won, err := zkmeta.New(s.rival).ClaimController(l.ctx, s.rival.SessionID(), 9)
-		if err != nil {
-			return err.Error()
-		}
-		if won {
-			s.rivals = claim
-			return "ok"
-		}
-	}
+	epoch, zkVersion, _, err := l.admin.ControllerEpoch(l.ctx)
+	l.must(err)
+	data, err := zkmeta.ControllerRegistration{BrokerID: 9, KRaftEpoch: -1}.Encode()
+	l.must(err)
+	_, err = s.rival.Do1(l.ctx, 0, session.Multi(
+		session.Delete(zkmeta.ControllerPath, session.AnyVersion),
+		session.Create(zkmeta.ControllerPath, data, session.Ephemeral),
+		session.Set(zkmeta.ControllerEpochPath, zkmeta.EncodeControllerEpoch(epoch+1), zkVersion),
+	))
+	l.must(err)
+	return "ok"
 }
 
 // assignmentArg reads the replicas of partitions, one partition a line.

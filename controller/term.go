@@ -99,6 +99,11 @@ func (t *term) handle(e events) error {
 			return err
 		}
 	}
+	if e.isrChanges {
+		if err := t.readISRChanges(); err != nil {
+			return err
+		}
+	}
 	if len(e.receipts) > 0 {
 		return t.readReceipts(e.receipts)
 	}
@@ -128,7 +133,7 @@ func (t *term) setUpFeatures() error {
 }
 
 // dropNotifications deletes what was left for an earlier controller: all that it
-// tells is read anew. The watch for further ones is armed.
+// tells is read anew. The watches for further ones are armed.
 func (t *term) dropNotifications() error {
 	_, names, err := t.zk.LogDirEvents(t.ctx, t.watch.logDirs)
 	if err != nil {
@@ -137,7 +142,7 @@ func (t *term) dropNotifications() error {
 	if err := t.zk.DeleteLogDirEvents(t.ctx, t.claim, names); err != nil {
 		return err
 	}
-	_, names, err = t.zk.ISRChanges(t.ctx, nil)
+	_, names, err = t.zk.ISRChanges(t.ctx, t.watch.isrChanges)
 	if err != nil {
 		return err
 	}
