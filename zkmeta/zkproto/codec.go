@@ -136,6 +136,14 @@ func (d *Decoder) String() string {
 	return strings.ToValidUTF8(string(d.take(int(n), "string")), "\uFFFD")
 }
 
+// path reads a string that must not be null.
+func (d *Decoder) path() string {
+	if len(d.rest) >= 4 && binary.BigEndian.Uint32(d.rest) == 1<<32-1 {
+		d.fail("null path")
+	}
+	return d.String()
+}
+
 // count reads the number of elements of a vector, each of which takes at least
 // minBytes; a count that the bytes left cannot hold is an error here, before
 // anything is allocated. Null counts as empty.

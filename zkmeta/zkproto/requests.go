@@ -16,7 +16,7 @@ func (r *CreateRequest) Encode(dst []byte) []byte {
 }
 
 func (r *CreateRequest) Decode(d *Decoder) {
-	r.Path, r.Data, r.ACL, r.Mode = d.String(), d.Buffer(), d.ACLs(), CreateMode(d.Int())
+	r.Path, r.Data, r.ACL, r.Mode = d.path(), d.Buffer(), d.ACLs(), CreateMode(d.Int())
 }
 
 // CreateTTLRequest is the body of createTTL.
@@ -44,7 +44,7 @@ func (r *DeleteRequest) Encode(dst []byte) []byte {
 	return AppendInt(AppendString(dst, r.Path), r.Version)
 }
 
-func (r *DeleteRequest) Decode(d *Decoder) { r.Path, r.Version = d.String(), d.Int() }
+func (r *DeleteRequest) Decode(d *Decoder) { r.Path, r.Version = d.path(), d.Int() }
 
 // CheckVersionRequest is the body of check.
 type CheckVersionRequest = DeleteRequest
@@ -60,7 +60,7 @@ func (r *PathWatchRequest) Encode(dst []byte) []byte {
 	return AppendBool(AppendString(dst, r.Path), r.Watch)
 }
 
-func (r *PathWatchRequest) Decode(d *Decoder) { r.Path, r.Watch = d.String(), d.Bool() }
+func (r *PathWatchRequest) Decode(d *Decoder) { r.Path, r.Watch = d.path(), d.Bool() }
 
 // SetDataRequest is the body of setData.
 type SetDataRequest struct {
@@ -74,7 +74,7 @@ func (r *SetDataRequest) Encode(dst []byte) []byte {
 }
 
 func (r *SetDataRequest) Decode(d *Decoder) {
-	r.Path, r.Data, r.Version = d.String(), d.Buffer(), d.Int()
+	r.Path, r.Data, r.Version = d.path(), d.Buffer(), d.Int()
 }
 
 // PathRequest is the body of getACL, sync, getAllChildrenNumber and
@@ -99,7 +99,7 @@ func (r *SetACLRequest) Encode(dst []byte) []byte {
 }
 
 func (r *SetACLRequest) Decode(d *Decoder) {
-	r.Path, r.ACL, r.Version = d.String(), d.ACLs(), d.Int()
+	r.Path, r.ACL, r.Version = d.path(), d.ACLs(), d.Int()
 }
 
 // AuthRequest is the body of auth, sent under XIDAuth.
@@ -164,7 +164,7 @@ func (r *AddWatchRequest) Encode(dst []byte) []byte {
 	return AppendInt(AppendString(dst, r.Path), int32(r.Mode))
 }
 
-func (r *AddWatchRequest) Decode(d *Decoder) { r.Path, r.Mode = d.String(), AddWatchMode(d.Int()) }
+func (r *AddWatchRequest) Decode(d *Decoder) { r.Path, r.Mode = d.path(), AddWatchMode(d.Int()) }
 
 // WatchesRequest is the body of checkWatches and removeWatches.
 type WatchesRequest struct {
@@ -176,7 +176,7 @@ func (r *WatchesRequest) Encode(dst []byte) []byte {
 	return AppendInt(AppendString(dst, r.Path), int32(r.Type))
 }
 
-func (r *WatchesRequest) Decode(d *Decoder) { r.Path, r.Type = d.String(), WatcherType(d.Int()) }
+func (r *WatchesRequest) Decode(d *Decoder) { r.Path, r.Type = d.path(), WatcherType(d.Int()) }
 
 // Empty is the body of ping, whoAmI and closeSession, and of replies that say
 // nothing.

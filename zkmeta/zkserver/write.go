@@ -234,9 +234,6 @@ func (l *loop) multi(c *conn, r *zkproto.MultiRequest) (zkproto.Record, error) {
 			return nil, zkproto.ErrMarshalling // a read
 		}
 	}
-	if len(r.Ops) == 0 {
-		return &zkproto.MultiResponse{}, nil
-	}
 	resp := &zkproto.MultiResponse{Results: make([]zkproto.Result, 0, len(r.Ops))}
 	l.zxid++
 	l.tree.begin()
