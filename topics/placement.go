@@ -2,7 +2,6 @@ package topics
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -53,7 +52,7 @@ func place(brokers []location, partitions int32, replicas int, from start) ([][]
 		racks[b.rack] = true
 	}
 	if racks[""] && len(racks) > 1 {
-		return nil, fmt.Errorf("not all brokers have rack information for replica rack aware assignment: %w", kerr.UnknownServerError)
+		return nil, refuse(kerr.UnknownServerError, "Not all brokers have rack information for replica rack aware assignment.")
 	}
 	// Without racks, all brokers are in the one rack "", which changes nothing below
 	// but the step by which followers shift.
