@@ -41,8 +41,8 @@ type newsKey struct {
 }
 
 // mail is what one broker has yet to be told: the newest state per partition,
-// whatever happened in between. Its size is bounded by the number of partitions, so
-// a broker that does not answer costs memory for each partition at most once.
+// whatever happened in between. A broker that does not answer costs memory for each
+// partition at most once, those deleted meanwhile included.
 //
 // It is a plain data structure; outbox guards it.
 type mail struct {
