@@ -255,11 +255,13 @@ func (c *conn) release(finish bool) bool {
 // write sends what is released until the connection ends.
 func (c *conn) write() {
 	defer c.close()
-	var spare []byte
+	var spare []byte // the buffer that is not out, between two writes
 	for {
 		c.mu.Lock()
 		batch, finishing := c.out, c.finishing
-		c.out, c.outEvents, c.sending = spare[:0], 0, len(batch)
+		if len(batch) > 0 {
+			c.out, c.outEvents, c.sending = spare[:0], 0, len(batch)
+		}
 		c.mu.Unlock()
 		if len(batch) == 0 {
 			if finishing {
