@@ -10,7 +10,7 @@ import (
 
 // allocateProducerIDs is what the controller answers brokers (KIP-730).
 type allocateProducerIDs struct {
-	controller activeController
+	controller Controller
 	codes      codes
 }
 

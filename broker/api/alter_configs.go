@@ -14,7 +14,7 @@ import (
 // better since KIP-339: see incrementalAlterConfigs.
 type alterConfigs struct {
 	view   *cluster.View
-	topics topicManager
+	topics Topics
 	codes  codes
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 type createPartitions struct {
-	controller activeController
-	topics     topicManager
+	controller Controller
+	topics     Topics
 	codes      codes
 }
 

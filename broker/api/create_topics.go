@@ -17,8 +17,8 @@ const clusterMetadataTopic = "__cluster_metadata"
 
 // createTopics is answered by the controller only, as Kafka's clients expect.
 type createTopics struct {
-	controller activeController
-	topics     topicManager
+	controller Controller
+	topics     Topics
 	settings   *config.Settings
 	codes      codes
 }

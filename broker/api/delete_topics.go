@@ -13,8 +13,8 @@ import (
 )
 
 type deleteTopics struct {
-	controller activeController
-	topics     topicManager
+	controller Controller
+	topics     Topics
 	settings   *config.Settings
 	view       *cluster.View
 	codes      codes

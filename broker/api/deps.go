@@ -10,8 +10,8 @@ import (
 // The interfaces here are what handlers need of packages that cannot be had in a
 // test without ZooKeeper.
 
-// topicManager is *topics.Manager.
-type topicManager interface {
+// Topics makes, changes and deletes topics: *topics.Manager.
+type Topics interface {
 	Create(ctx context.Context, requests []topics.CreateRequest, timeout time.Duration, validateOnly bool) []topics.CreateResult
 	AutoCreate(ctx context.Context, name string) error
 	Delete(ctx context.Context, names []string, timeout time.Duration) []error
@@ -21,13 +21,13 @@ type topicManager interface {
 	ChangeConfigs(ctx context.Context, topic string, ops []topics.ConfigOp, validateOnly bool) error
 }
 
-// activeController is *controller.Controller.
-type activeController interface {
+// Controller is this broker as controller, if it is: *controller.Controller.
+type Controller interface {
 	Active() (epoch int32, active bool)
 	AllocateProducerIDs(ctx context.Context, brokerID int32, brokerEpoch int64) (first int64, length int32, err error)
 }
 
-// producerIDs is *producerid.Allocator.
-type producerIDs interface {
+// ProducerIDs hands out producer ids: *producerid.Allocator.
+type ProducerIDs interface {
 	Next(ctx context.Context) (int64, error)
 }

@@ -20,7 +20,7 @@ type describeConfigs struct {
 	brokerID int32
 	view     *cluster.View
 	settings *config.Settings
-	topics   topicManager
+	topics   Topics
 	codes    codes
 }
 

@@ -14,7 +14,7 @@ import (
 // configurations (KIP-339).
 type incrementalAlterConfigs struct {
 	view   *cluster.View
-	topics topicManager
+	topics Topics
 	codes  codes
 }
 

@@ -12,7 +12,7 @@ import (
 // initProducerID gives idempotent producers their ids. A transactional id needs
 // a transaction coordinator, which this broker does not have.
 type initProducerID struct {
-	ids   producerIDs
+	ids   ProducerIDs
 	codes codes
 }
 

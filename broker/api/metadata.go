@@ -19,7 +19,7 @@ type metadata struct {
 	clusterID string
 	view      *cluster.View
 	settings  *config.Settings
-	topics    topicManager
+	topics    Topics
 	codes     codes
 }
 

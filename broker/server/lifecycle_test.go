@@ -176,6 +176,11 @@ func TestSweep(t *testing.T) {
 	})
 }
 
+// onRelease is an owner of a range.
+type onRelease func()
+
+func (f onRelease) Release() { f() }
+
 // diskFile is an os.File as the log hands it out.
 type diskFile struct{ *os.File }
 
@@ -207,7 +212,7 @@ func TestRepliesWithFileRanges(t *testing.T) {
 			p := r.NewReply()
 			for _, rg := range ranges {
 				p.Buf = append(p.Buf, '<')
-				if err := p.AppendRange(Range{File: src, Offset: int64(rg.off), Len: rg.n, Release: func() { released <- struct{}{} }}); err != nil {
+				if err := p.AppendRange(Range{File: src, Offset: int64(rg.off), Len: rg.n, Owner: onRelease(func() { released <- struct{}{} })}); err != nil {
 					t.Error(err)
 				}
 				p.Buf = append(p.Buf, '>')
@@ -269,7 +274,7 @@ func TestTruncateReply(t *testing.T) {
 	mark := len(p.Buf)
 	p.Buf = append(p.Buf, "drop"...)
 	released := false
-	if err := p.AppendRange(Range{File: strings.NewReader(""), Len: sendfileThreshold, Release: func() { released = true }}); err != nil {
+	if err := p.AppendRange(Range{File: strings.NewReader(""), Len: sendfileThreshold, Owner: onRelease(func() { released = true })}); err != nil {
 		t.Fatal(err)
 	}
 	p.TruncateTo(mark)

@@ -27,9 +27,16 @@ type Range struct {
 	File   io.ReaderAt
 	Offset int64
 	Len    int
-	// Release, if not nil, is called once, when the bytes have been copied or
-	// sent or the reply is given up. Until then the bytes must not change.
-	Release func()
+	// Owner, if not nil, is released once, when the bytes have been copied or sent
+	// or the reply is given up. Until then the bytes must not change.
+	Owner interface{ Release() }
+}
+
+func (r *Range) release() {
+	if r.Owner != nil {
+		r.Owner.Release()
+		r.Owner = nil
+	}
 }
 
 // filePart is a range and the place in the reply's bytes that it follows.
@@ -87,9 +94,7 @@ func (p *Reply) AppendRange(r Range) error {
 		p.fileBytes += int64(r.Len)
 		return nil
 	}
-	if r.Release != nil {
-		defer r.Release()
-	}
+	defer r.release()
 	p.Grow(r.Len)
 	at := len(p.Buf)
 	if n, err := r.File.ReadAt(p.Buf[at:at+r.Len], r.Offset); n < r.Len {
@@ -112,10 +117,8 @@ func (p *Reply) seal() error {
 
 // recycle gives back everything the reply holds.
 func (p *Reply) recycle() {
-	for _, f := range p.files {
-		if f.Release != nil {
-			f.Release()
-		}
+	for i := range p.files {
+		p.files[i].release()
 	}
 	p.files = nil
 	p.backing.b = p.Buf
@@ -130,10 +133,8 @@ func (p *Reply) Discard() { p.recycle() }
 // ranges included.
 func (p *Reply) TruncateTo(n int) {
 	for len(p.files) > 0 && p.files[len(p.files)-1].at > n {
-		last := p.files[len(p.files)-1]
-		if last.Release != nil {
-			last.Release()
-		}
+		last := &p.files[len(p.files)-1]
+		last.release()
 		p.fileBytes -= int64(last.Len)
 		p.files = slices.Delete(p.files, len(p.files)-1, len(p.files))
 	}

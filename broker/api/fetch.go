@@ -1,0 +1,192 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/broker/fetch"
+	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/replica"
+)
+
+// fetchRecords serves records to consumers and followers. Sessions and waiting
+// are package fetch's; here requests are read, and results encoded.
+type fetchRecords struct {
+	view     *cluster.View
+	settings *config.Settings
+	sessions *fetch.Manager
+	codes    codes
+}
+
+func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
+	var q fetchRequest
+	if err := q.decode(r.Header.Version, r.Body); err != nil {
+		return err
+	}
+	req := h.request(r, &q)
+	r.ReleaseBody() // it may wait long
+	resp := h.sessions.Fetch(ctx, req)
+	if err := ctx.Err(); err != nil {
+		for i := range resp.Results {
+			resp.Results[i].Range.Release()
+		}
+		return err
+	}
+	reply := r.NewReply()
+	hints := hints{snapshot: h.view.Snapshot(), listener: r.Listener.Name}
+	results := make([]fetchResult, len(resp.Results))
+	for i := range resp.Results {
+		results[i] = h.result(&resp.Results[i], q.version, &hints)
+	}
+	appendFetchResponse(reply, q.version, h.codes.of(resp.Err), resp.SessionID, results, hints.nodes,
+		func(_ *fetchResult, err error) int16 {
+			h.codes.log.Error("records cannot be read", "error", err)
+			return kerr.KafkaStorageError.Code
+		})
+	r.Send(reply)
+	return nil
+}
+
+// request copies what is needed of the request: its bytes do not outlive the
+// wait. Names of topics that exist are those of the snapshot, so that a session
+// does not keep a copy for each partition.
+func (h *fetchRecords) request(r *server.Request, q *fetchRequest) *fetch.Request {
+	byID := q.version >= 13
+	req := &fetch.Request{
+		SessionID: q.sessionID, SessionEpoch: q.sessionEpoch, ByID: byID,
+		Partitions: make([]fetch.PartitionRequest, 0, q.allPartitions),
+		MaxWait:    time.Duration(q.maxWaitMS) * time.Millisecond,
+		MinBytes:   q.minBytes, MaxBytes: q.maxBytes,
+		Reader: fetch.Reader{
+			ReplicaID: q.replicaID, ReplicaEpoch: q.replicaEpoch, ReadCommitted: q.readCommitted,
+			Rack: string(q.rack), ClientHost: r.ClientHost, MayFollow: q.version >= 11,
+		},
+		Draining: r.Draining(),
+	}
+	if !req.Reader.IsFollower() {
+		req.MaxBytes = min(req.MaxBytes, h.settings.Broker().Fetch.MaxBytes)
+	}
+	s := h.view.Snapshot()
+	for q.nextTopic() {
+		topic, id := nameTopic(s, byID, q)
+		for q.nextPartition() {
+			p := &q.partition
+			req.Partitions = append(req.Partitions, fetch.PartitionRequest{
+				Key: fetch.Key{Topic: topic, ID: id, Partition: p.partition},
+				Want: fetch.Want{
+					Offset: p.offset, LogStart: p.logStart, MaxBytes: p.maxBytes,
+					CurrentLeaderEpoch: p.currentLeaderEpoch, LastFetchedEpoch: p.lastFetchedEpoch,
+				},
+			})
+		}
+	}
+	for q.nextForgottenTopic() {
+		topic, id := nameTopic(s, byID, q)
+		for q.nextForgotten() {
+			req.Forgotten = append(req.Forgotten, fetch.Key{Topic: topic, ID: id, Partition: q.partition.partition})
+		}
+	}
+	return req
+}
+
+// nameTopic returns name and id of the request's current topic, as far as they
+// are known.
+func nameTopic(s *cluster.Snapshot, byID bool, q *fetchRequest) (string, protocol.TopicID) {
+	if byID {
+		if t, ok := s.TopicByID(q.topicID); ok {
+			return t.Name, q.topicID
+		}
+		return "", q.topicID
+	}
+	if t, ok := s.Topic(string(q.topic)); ok {
+		return t.Name, protocol.TopicID{}
+	}
+	return string(q.topic), protocol.TopicID{}
+}
+
+func (h *fetchRecords) result(p *fetch.Result, version int16, hints *hints) fetchResult {
+	out := fetchResult{
+		topic: p.Topic, topicID: p.ID, partition: p.Partition,
+		code:          h.codes.of(p.Err),
+		highWatermark: p.HighWatermark, lastStable: p.LastStable, logStart: p.LogStart,
+		divergingEpoch: p.DivergingEpoch, divergingEndOffset: p.DivergingEnd,
+		currentLeader: noHint, aborted: p.Aborted, preferredReplica: p.PreferredReplica,
+	}
+	if version >= 13 {
+		out.topic = "" // the id says it
+	}
+	if p.Range.Len > 0 {
+		out.records = server.Range{File: p.Range.File, Offset: p.Range.Pos, Len: p.Range.Len, Owner: &p.Range}
+	}
+	if version >= 16 && (errors.Is(p.Err, kerr.NotLeaderForPartition) || errors.Is(p.Err, kerr.FencedLeaderEpoch)) {
+		out.currentLeader = hints.leader(protocol.TopicPartition{Topic: p.Topic, Partition: p.Partition})
+	}
+	return out
+}
+
+// hosted lets package fetch read the partitions of package replica.
+type hosted struct{ *replica.Partition }
+
+// Watch implements fetch.Partition.
+func (p hosted) Watch(w fetch.Watcher, token uint32) { p.Partition.Watch(w, token) }
+
+// Unwatch implements fetch.Partition.
+func (p hosted) Unwatch(w fetch.Watcher, token uint32) { p.Partition.Unwatch(w, token) }
+
+// Read implements fetch.Partition.
+func (p hosted) Read(r fetch.ReadRequest) (fetch.ReadResult, error) {
+	res, err := p.Partition.Read(replica.ReadRequest{
+		Offset:             r.Offset,
+		MaxBytes:           r.Limit,
+		MinOne:             r.MinOne,
+		ReadCommitted:      r.Reader.ReadCommitted,
+		CurrentLeaderEpoch: r.CurrentLeaderEpoch,
+		LastFetchedEpoch:   r.LastFetchedEpoch,
+		ReplicaID:          r.Reader.ReplicaID,
+		FollowerAllowed:    r.Reader.MayFollow,
+	})
+	out := fetch.ReadResult{
+		HighWatermark: res.HighWatermark, LastStable: res.LastStableOffset, LogStart: res.LogStart,
+		Range: res.Range, Aborted: res.Aborted,
+		DivergingEpoch: res.Diverging.Epoch, DivergingEnd: res.Diverging.EndOffset,
+		PreferredReplica: -1,
+	}
+	switch {
+	case r.Reader.IsFollower():
+		out.End = res.LogEnd
+	case r.Reader.ReadCommitted:
+		out.End = res.LastStableOffset
+	default:
+		out.End = res.HighWatermark
+	}
+	return out, err
+}
+
+// lookupIn finds partitions for fetches.
+func lookupIn(view *cluster.View, replicas *replica.Replicas) fetch.Lookup {
+	return func(k fetch.Key) (string, fetch.Partition, error) {
+		if !k.ID.IsZero() {
+			p, tp, err := replicas.ByTopicID(k.ID, k.Partition)
+			if err != nil {
+				return tp.Topic, nil, err
+			}
+			return tp.Topic, hosted{p}, nil
+		}
+		tp := protocol.TopicPartition{Topic: k.Topic, Partition: k.Partition}
+		if _, exists := view.Snapshot().Partition(tp); !exists {
+			return k.Topic, nil, fmt.Errorf("%v: %w", tp, kerr.UnknownTopicOrPartition)
+		}
+		p, err := replicas.Partition(tp)
+		if err != nil {
+			return k.Topic, nil, err
+		}
+		return k.Topic, hosted{p}, nil
+	}
+}

@@ -1,0 +1,119 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"slices"
+
+	"github.com/gracchus-mq/gracchus/broker/fetch"
+	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/replica"
+	"github.com/gracchus-mq/gracchus/storage"
+)
+
+// Deps are what the handlers need, each of them a part.
+type Deps struct {
+	BrokerID  int32
+	ClusterID string
+	// BrokerEpoch is the epoch of the broker's current registration.
+	BrokerEpoch func() int64
+	// FeatureEpoch is the data version of /feature, −1 while unknown.
+	FeatureEpoch func() int64
+
+	Settings    *config.Settings
+	View        *cluster.View
+	Store       *storage.Store
+	Replicas    *replica.Replicas
+	Topics      Topics
+	Controller  Controller
+	ProducerIDs ProducerIDs
+	Logger      *slog.Logger
+}
+
+func (d *Deps) validate() error {
+	if d.BrokerEpoch == nil || d.FeatureEpoch == nil || d.Settings == nil || d.View == nil || d.Store == nil ||
+		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil {
+		return errors.New("api: a dependency is missing")
+	}
+	return nil
+}
+
+// Routes is the table of what the broker answers: API keys, versions, handlers.
+// The versions are those of Kafka 3.9.
+func Routes(d Deps) ([]server.Route, error) {
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	codes := codes{log: d.Logger}
+	sessions, err := fetch.New(int(d.Settings.Broker().Fetch.MaxSessions), lookupIn(d.View, d.Replicas))
+	if err != nil {
+		return nil, err
+	}
+	versions := &apiVersions{featureEpoch: d.FeatureEpoch}
+	from := &fromController{brokerEpoch: d.BrokerEpoch}
+
+	produceHandler := &produce{view: d.View, replicas: d.Replicas, codes: codes}
+	fetchHandler := &fetchRecords{view: d.View, settings: d.Settings, sessions: sessions, codes: codes}
+	metadataHandler := &metadata{clusterID: d.ClusterID, view: d.View, settings: d.Settings, topics: d.Topics, codes: codes}
+	listOffsetsHandler := &listOffsets{replicas: d.Replicas, codes: codes}
+	epochHandler := &offsetForLeaderEpoch{view: d.View, replicas: d.Replicas, codes: codes}
+	initHandler := &initProducerID{ids: d.ProducerIDs, codes: codes}
+	clusterHandler := &describeCluster{clusterID: d.ClusterID, view: d.View}
+
+	createHandler := &createTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, codes: codes}
+	deleteHandler := &deleteTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, view: d.View, codes: codes}
+	expandHandler := &createPartitions{controller: d.Controller, topics: d.Topics, codes: codes}
+	deleteRecordsHandler := &deleteRecords{view: d.View, replicas: d.Replicas, codes: codes}
+	configsHandler := &describeConfigs{brokerID: d.BrokerID, view: d.View, settings: d.Settings, topics: d.Topics, codes: codes}
+	alterHandler := &alterConfigs{view: d.View, topics: d.Topics, codes: codes}
+	incrementalHandler := &incrementalAlterConfigs{view: d.View, topics: d.Topics, codes: codes}
+	dirsHandler := &describeLogDirs{dirs: d.Store, codes: codes}
+
+	leaderHandler := &leaderAndISR{from: from, replicas: d.Replicas, codes: codes}
+	updateHandler := &updateMetadata{from: from, view: d.View, codes: codes}
+	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
+	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
+
+	routes := []server.Route{
+		// Records. Produce is announced from version 0, although 0 to 2, whose
+		// batches are of an older format, are not served and end the connection:
+		// librdkafka takes a broker without Produce 0 for one without any features
+		// (Kafka 4 announces it for the same reason, KIP-896).
+		{Key: protocol.Produce, Min: 3, Max: 11, AdvertiseFromZero: true, Bulk: true, Overlap: true, Handle: produceHandler.handle},
+		{Key: protocol.Fetch, Min: 4, Max: 17, Handle: fetchHandler.handle},
+		{Key: protocol.ListOffsets, Min: 1, Max: 9, Handle: decoded(listOffsetsHandler.handle)},
+		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Handle: decoded(epochHandler.handle)},
+		{Key: protocol.InitProducerId, Min: 0, Max: 5, Handle: decoded(initHandler.handle)},
+
+		// What there is.
+		{Key: protocol.ApiVersions, Min: 0, Max: maxApiVersions, AnyVersion: true, Handle: versions.handle},
+		{Key: protocol.Metadata, Min: 0, Max: 12, Handle: decoded(metadataHandler.handle)},
+		{Key: protocol.DescribeCluster, Min: 0, Max: 1, Handle: decoded(clusterHandler.handle)},
+
+		// Administration.
+		{Key: protocol.CreateTopics, Min: 0, Max: 7, Handle: decoded(createHandler.handle)},
+		{Key: protocol.DeleteTopics, Min: 0, Max: 6, Handle: decoded(deleteHandler.handle)},
+		{Key: protocol.CreatePartitions, Min: 0, Max: 3, Handle: decoded(expandHandler.handle)},
+		{Key: protocol.DeleteRecords, Min: 0, Max: 2, Handle: decoded(deleteRecordsHandler.handle)},
+		{Key: protocol.DescribeConfigs, Min: 0, Max: 4, Handle: decoded(configsHandler.handle)},
+		{Key: protocol.AlterConfigs, Min: 0, Max: 2, Handle: decoded(alterHandler.handle)},
+		{Key: protocol.IncrementalAlterConfigs, Min: 0, Max: 1, Handle: decoded(incrementalHandler.handle)},
+		{Key: protocol.DescribeLogDirs, Min: 0, Max: 4, Handle: decoded(dirsHandler.handle)},
+
+		// Between brokers.
+		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decoded(leaderHandler.handle)},
+		{Key: protocol.StopReplica, Min: 0, Max: 4, InterBroker: true, Handle: decoded(stopHandler.handle)},
+		{Key: protocol.UpdateMetadata, Min: 0, Max: 8, InterBroker: true, Handle: decoded(updateHandler.handle)},
+		{Key: protocol.AllocateProducerIds, Min: 0, Max: 0, InterBroker: true, Handle: decoded(allocateHandler.handle)},
+	}
+	slices.SortFunc(routes, func(a, b server.Route) int { return cmp.Compare(a.Key, b.Key) })
+	versions.announce(routes)
+	return routes, nil
+}
