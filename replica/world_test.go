@@ -48,7 +48,12 @@ func newWorld(t testing.TB, dirs ...string) *world {
 	if dirs == nil {
 		dirs = []string{"/data"}
 	}
-	w := &world{t: t, faults: vfs.NewFaults(vfs.NewMem()), view: cluster.NewView(), topics: map[string]*config.Topic{}}
+	return newWorldOn(t, vfs.NewMem(), dirs...)
+}
+
+func newWorldOn(t testing.TB, fsys vfs.FS, dirs ...string) *world {
+	t.Helper()
+	w := &world{t: t, faults: vfs.NewFaults(fsys), view: cluster.NewView(), topics: map[string]*config.Topic{}}
 	w.view.Apply(cluster.Update{ControllerID: self, Brokers: []cluster.Broker{{ID: self}, {ID: 2}}})
 	var err error
 	w.store, err = storage.Open(storage.Config{Storage: config.Storage{Dirs: dirs}}, w.faults, commitlog.NewFileCache(100), nil)
