@@ -169,14 +169,19 @@ func (e *entryFile) cut(n int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if n == 0 {
-		e.count = 0 // whatever is in the file
+		e.count, e.tail = 0, nil // whatever is in the file
 	} else if _, err := e.load(); err != nil {
 		return err
 	}
+	if inFile := e.count - len(e.tail)/e.width; n > inFile {
+		e.tail = e.tail[:(n-inFile)*e.width]
+	} else {
+		e.tail = e.tail[:0]
+	}
+	e.count = n
 	if err := e.flushLocked(); err != nil {
 		return err
 	}
-	e.count, e.tail = n, e.tail[:0]
 	return e.file.truncate(int64(n * e.width))
 }
 

@@ -65,7 +65,7 @@ func (l *Log) load(o Options) error {
 	if list := l.list(); len(list) > 0 {
 		l.start.Store(max(o.StartOffset, list[0].base))
 	}
-	if err := l.dropStraySnapshots(); err != nil {
+	if err := l.dropStraySnapshots(o); err != nil {
 		return err
 	}
 	if err := l.loadEpochs(); err != nil {
@@ -162,6 +162,10 @@ func (l *Log) listFiles() ([]diskFile, error) {
 	for _, e := range entries {
 		if f, ok := parseFileName(e.Name()); ok && !e.IsDir() {
 			files = append(files, f)
+		} else if e.Name() == epochsFile+".tmp" || e.Name() == metadataFile+".tmp" {
+			if err := l.dir.fs.Remove(l.dir.join(e.Name())); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return files, nil
@@ -380,8 +384,9 @@ func (l *Log) loadEpochs() error {
 
 // dropStraySnapshots removes snapshots that belong to no segment, as Kafka does:
 // all must be at the base of one, except the newest, which a clean close wrote at
-// the end of the log.
-func (l *Log) dropStraySnapshots() error {
+// the end of the log. After a crash those that were not known to be durable are
+// tried, too.
+func (l *Log) dropStraySnapshots(o Options) error {
 	offsets, err := l.snapshots()
 	if err != nil {
 		return err
@@ -391,7 +396,18 @@ func (l *Log) dropStraySnapshots() error {
 		j := floor(list, at)
 		isBase := j >= 0 && list[j].base == at
 		atEnd := i == len(offsets)-1 && len(list) > 0 && at >= list[len(list)-1].base
-		if !isBase && !atEnd {
+		usable := isBase || atEnd
+		if usable && !o.Clean && at >= o.RecoveryPoint {
+			_, err := l.readSnapshot(at)
+			if err != nil && !errors.Is(err, producerstate.ErrSnapshot) {
+				return err
+			}
+			usable = err == nil
+			if usable {
+				l.newSnapshots = append(l.newSnapshots, at)
+			}
+		}
+		if !usable {
 			if err := l.dropSnapshot(at); err != nil {
 				return err
 			}

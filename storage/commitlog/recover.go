@@ -34,6 +34,11 @@ func (l *Log) recoverDamaged(o Options, damaged map[int64]bool) error {
 			if cut && i >= unsynced {
 				return l.dropFrom(all, i+1)
 			}
+			if i+1 < len(all) {
+				if err := l.restoreSnapshot(all[i+1].base); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if i < len(all)-1 {

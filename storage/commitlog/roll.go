@@ -60,11 +60,12 @@ func (l *Log) shouldRoll(n int, x extent) (bool, error) {
 
 // roll seals the active segment and begins a new one. mu must be held.
 //
-// What is sealed becomes durable later, by Sync. But a recovery point at or past
-// the new base promises that the old segment needs no recovery, and in a
-// compacted topic, where gaps between segments are normal, recovery cannot tell
-// that the end of a segment is lost: in these cases it must be durable before
-// the new one exists.
+// What is sealed becomes durable later, by Sync, except for its name, which must
+// be durable before the next segment exists: a power loss may take the end of a
+// log, but nothing from its beginning or its middle. The content must be, too, if
+// the recovery point is at the new base already, for that promises that the old
+// segment needs no recovery; and in a compacted topic, where gaps between
+// segments are normal, so that recovery cannot tell that the end of one is lost.
 func (l *Log) roll(base int64) error {
 	old := l.active()
 	if err := old.seal(); err != nil {
@@ -73,17 +74,13 @@ func (l *Log) roll(base int64) error {
 	if err := l.takeSnapshot(base); err != nil {
 		return l.fail("writing a producer snapshot", err)
 	}
-	if l.Config().Compact {
+	if l.Config().Compact || l.recoveryPoint.Load() >= base {
 		if err := l.syncSegment(old, true); err != nil {
 			return err
 		}
-		if err := l.syncDir(); err != nil {
-			return err
-		}
-	} else if l.recoveryPoint.Load() >= base {
-		if err := old.syncIndexes(); err != nil {
-			return l.fail("syncing an index", err)
-		}
+	}
+	if err := l.syncDir(); err != nil {
+		return err
 	}
 	s := l.newSegment(base, false)
 	if err := s.create(l.Config()); err != nil {

@@ -29,6 +29,16 @@ func (l *Log) takeSnapshot(offset int64) error {
 	return nil
 }
 
+// restoreSnapshot is takeSnapshot for the beginning of a segment that has lost
+// its snapshot.
+func (l *Log) restoreSnapshot(offset int64) error {
+	_, err := l.dir.fs.Stat(l.dir.join(fileName(offset, snapshotSuffix)))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return l.takeSnapshot(offset)
+}
+
 func (l *Log) syncSnapshot(offset int64) error {
 	f := newCachedFile(l.files, l.dir, fileName(offset, snapshotSuffix))
 	defer f.discard()
@@ -111,17 +121,15 @@ func (l *Log) loadSnapshot(upTo int64) (from int64, err error) {
 		if at > upTo {
 			continue
 		}
-		path := l.dir.join(fileName(at, snapshotSuffix))
-		data, err := vfs.ReadFile(l.dir.fs, path, maxSnapshotBytes)
-		if err != nil {
-			return 0, err
-		}
-		producers, err := producerstate.Decode(data)
+		producers, err := l.readSnapshot(at)
 		if err == nil {
 			l.producers.Load(producers, at, time.Now().UnixMilli())
 			return at, nil
 		}
-		l.logger.Warn("removing a producer snapshot that cannot be used", "file", path, "error", err)
+		if !errors.Is(err, producerstate.ErrSnapshot) {
+			return 0, err
+		}
+		l.logger.Warn("removing a producer snapshot that cannot be used", "offset", at, "error", err)
 		if err := l.dropSnapshot(at); err != nil {
 			return 0, err
 		}
@@ -132,6 +140,14 @@ func (l *Log) loadSnapshot(upTo int64) (from int64, err error) {
 	from = l.start.Load()
 	l.producers.Reset(from)
 	return from, nil
+}
+
+func (l *Log) readSnapshot(at int64) ([]producerstate.Producer, error) {
+	data, err := vfs.ReadFile(l.dir.fs, l.dir.join(fileName(at, snapshotSuffix)), maxSnapshotBytes)
+	if err != nil {
+		return nil, err
+	}
+	return producerstate.Decode(data)
 }
 
 // replayProducers takes a segment's batches in [from, upTo) into account. Of data
