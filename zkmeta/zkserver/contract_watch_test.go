@@ -471,6 +471,7 @@ func contractFourLetterWords(t *testing.T, addr string, _ *zk.Conn, _ string) {
 		"stat": `(?s)^Zookeeper version: .*\nClients:\n /.*\[\d+\]\(queued=\d+,recved=\d+,sent=\d+\)\n.*\n\nLatency min/avg/max: `,
 		"mntr": `(?s)^zk_version\t3\..*\nzk_server_state\t\w+\n.*zk_znode_count\t\d+\n`,
 		"isro": `^rw$`,
+		"envi": `^Environment:\nzookeeper\.version=3\.\d+\.\d+.*\n`,
 	} {
 		got, err := fourLetters(addr, word)
 		if err == nil && strings.Contains(got, "not in the whitelist") {

@@ -2,6 +2,7 @@ package zkserver
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -16,8 +17,8 @@ const versionLine = ProtocolVersion + "-gracchus-embedded, built on 1970-01-01 0
 // words are the four-letter words of ZooKeeper 3.8; true are those served. The
 // others are answered as ZooKeeper answers one that is not in its white list.
 var words = map[string]bool{
-	"ruok": true, "srvr": true, "stat": true, "mntr": true, "isro": true,
-	"conf": false, "cons": false, "crst": false, "dirs": false, "dump": false, "envi": false, "gtmk": false,
+	"ruok": true, "srvr": true, "stat": true, "mntr": true, "isro": true, "envi": true,
+	"conf": false, "cons": false, "crst": false, "dirs": false, "dump": false, "gtmk": false,
 	"hash": false, "srst": false, "stmk": false, "wchc": false, "wchp": false, "wchs": false,
 }
 
@@ -55,6 +56,9 @@ func (l *loop) answerWord(w string) string {
 		return "imok"
 	case "isro":
 		return "rw"
+	case "envi":
+		// Where kazoo looks for the version. There is no Java to tell of.
+		return fmt.Sprintf("Environment:\nzookeeper.version=%s\nos.name=%s\nos.arch=%s\n", versionLine, runtime.GOOS, runtime.GOARCH)
 	case "srvr", "stat":
 		return l.answerServer(w == "stat")
 	case "mntr":
