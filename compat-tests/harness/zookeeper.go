@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -69,7 +71,8 @@ func startShared(t testing.TB) string {
 	return address
 }
 
-// answers says whether a ZooKeeper at the address says that it is well.
+// answers says whether a ZooKeeper at the address serves clients. (ruok is
+// answered before that.)
 func answers(address string) bool {
 	conn, err := net.DialTimeout("tcp", address, time.Second)
 	if err != nil {
@@ -77,12 +80,11 @@ func answers(address string) bool {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("ruok")); err != nil {
+	if _, err := conn.Write([]byte("srvr")); err != nil {
 		return false
 	}
-	reply := make([]byte, 4)
-	_, err = conn.Read(reply)
-	return err == nil && string(reply) == "imok"
+	reply, err := io.ReadAll(conn)
+	return err == nil && bytes.Contains(reply, []byte("Mode: "))
 }
 
 // FreePort is a TCP port that nobody listens on.
