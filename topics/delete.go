@@ -2,6 +2,7 @@ package topics
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -14,7 +15,7 @@ import (
 func (m *Manager) Delete(ctx context.Context, names []string, timeout time.Duration) []error {
 	deadline := time.Now().Add(timeout)
 	errs := make([]error, len(names))
-	each(len(names), func(i int) { errs[i] = m.zk.RequestTopicDeletion(ctx, names[i]) })
+	each(len(names), func(i int) { errs[i] = m.deleteOne(ctx, names[i]) })
 	wanted := map[string]int32{}
 	for i, name := range names {
 		if errs[i] == nil {
@@ -28,4 +29,21 @@ func (m *Manager) Delete(ctx context.Context, names []string, timeout time.Durat
 		}
 	}
 	return errs
+}
+
+// deleteOne asks for one deletion. A topic that this broker's view has lost is gone
+// for its clients, although its znodes may still be there: to ask again could hit the
+// next topic of that name.
+func (m *Manager) deleteOne(ctx context.Context, name string) error {
+	if _, known := m.view.Snapshot().Topic(name); !known {
+		return kerr.UnknownTopicOrPartition
+	}
+	err := m.zk.RequestTopicDeletion(ctx, name)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return kerr.UnknownTopicOrPartition
+	}
+	if err == nil {
+		m.cfg.Logger.Info("deleting a topic", "topic", name)
+	}
+	return err
 }
