@@ -35,13 +35,21 @@ func (c *Client) ControllerEpoch(ctx context.Context) (epoch, zkVersion int32, o
 // before it stands.
 //
 // One multi creates /controller and counts up the epoch, so that there is one epoch
-// per election won. When the answer is ambiguous (the connection was lost and the
+// per election won. A place that this session holds already, from a claim whose
+// outcome nobody waited for, is given up first: it cannot be told which epoch it
+// was won with. When the answer is ambiguous (the connection was lost and the
 // second copy of the multi found our own node) both nodes are read again: we have
 // won if /controller is ours in this session and the epoch is the one that we wrote.
 func (c *Client) ClaimController(ctx context.Context, id session.ID, brokerID int32) (claim Claim, won bool, err error) {
 	c = c.In(id)
 	for {
-		_, taken, err := c.Controller(ctx, nil)
+		r, taken, err := c.getOrWatch(ctx, ControllerPath, nil)
+		if taken && session.ID(r.Stat.EphemeralOwner) == id {
+			_, err = c.do1(ctx, session.Delete(ControllerPath, session.AnyVersion))
+			if taken = false; errors.Is(err, session.ErrNoNode) {
+				err = nil
+			}
+		}
 		if err != nil || taken {
 			return Claim{}, false, err
 		}

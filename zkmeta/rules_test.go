@@ -98,6 +98,21 @@ func TestClaimTiedToSession(t *testing.T) {
 	}
 }
 
+// TestClaimAgain: a place won by a claim that nobody waited for is won again, by a
+// new epoch that fences the first.
+func TestClaimAgain(t *testing.T) {
+	f := newFixture(t)
+	first := f.elected()
+	createTopic(f, first)
+	second := f.elected()
+	if second.Epoch != 2 || second.EpochZkVersion != 2 {
+		t.Errorf("second claim %+v", second)
+	}
+	if err := f.c.SetTopicAssignment(f.ctx, first, "t", NewTopicAssignment(testID, [][]int32{{9}})); !errors.Is(err, ErrNotController) {
+		t.Errorf("written by the first claim: %v", err)
+	}
+}
+
 // TestStateConflict: a partition that somebody else changed keeps what it has, its
 // neighbours are written, and the caller learns what stands there.
 func TestStateConflict(t *testing.T) {

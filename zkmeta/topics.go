@@ -89,10 +89,14 @@ func (c *Client) CreateTopic(ctx context.Context, name string, assignment TopicA
 		return nil
 	}
 	// Either another was faster, or this is the answer to the second copy of a request
-	// whose first copy succeeded. The topic's random id tells them apart.
+	// whose first copy succeeded. The topic's random id tells them apart; without one
+	// only equal data does.
 	r, err := c.do1(ctx, session.Get(TopicPath(name), nil))
-	if err == nil && bytes.Equal(r.Data, data) {
-		return nil
+	if err == nil {
+		stored, _ := DecodeTopicAssignment(name, r.Data)
+		if bytes.Equal(r.Data, data) || !assignment.ID.IsZero() && stored.ID == assignment.ID {
+			return nil
+		}
 	}
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return fmt.Errorf("create topic %s: %w", name, err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/internal/zktest"
@@ -430,4 +431,78 @@ func TestPipeline(t *testing.T) {
 		}
 	}
 	t.Logf("%d operations in %v", len(ops), time.Since(start))
+}
+
+// TestAuth: credentials are presented on every connection.
+func TestAuth(t *testing.T) {
+	s := zktest.Start(t)
+	relay := newRelay(t, s)
+	stranger := connect(t, s, s.Dial, nil) // makes the chroot, open to all
+	cfg := config(s, relay.Dial)
+	cfg.Auth = []session.Auth{{Scheme: "digest", Auth: []byte("user:secret")}}
+	c, err := session.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := bounded(t)
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop(context.Background())
+	mine := []session.ACL{{Perms: zkproto.PermAll, Scheme: "auth"}}
+	r, err := c.Do1(ctx, 0, session.CreateWithACL("/mine", []byte("x"), session.Persistent, mine))
+	must(t, r, err)
+	if _, err := stranger.Do1(ctx, 0, session.Get("/mine", nil)); !errors.Is(err, session.ErrNoAuth) {
+		t.Errorf("a stranger reads: %v", err)
+	}
+	relay.Cut()
+	if r, err := c.Do1(ctx, 0, session.Get("/mine", nil)); err != nil || string(r.Data) != "x" {
+		t.Errorf("after a reconnect: %q, %v", r.Data, err)
+	}
+}
+
+// TestLapseComesFirst: whenever the connection is lost, relative to the last ping,
+// Lapsed is told before the server lets others have the session's nodes.
+func TestLapseComesFirst(t *testing.T) {
+	for _, idle := range []time.Duration{0, 700 * time.Millisecond, 1900 * time.Millisecond, 2 * time.Second, 3100 * time.Millisecond} {
+		t.Run(idle.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := zktest.Embedded(t)
+				relay := newRelay(t, s)
+				lapsed := make(chan time.Time, 1)
+				expired := make(chan session.ID, 1)
+				c := connect(t, s, relay.Dial, func(e session.Event) {
+					switch e.Kind {
+					case session.Lapsed:
+						lapsed <- time.Now()
+					case session.Expired:
+						expired <- e.Session
+					}
+				})
+				other := connect(t, s, s.Dial, nil)
+				r, err := c.Do1(t.Context(), 0, session.Create("/e", nil, session.Ephemeral))
+				must(t, r, err)
+				old := c.SessionID()
+				gone := make(chan time.Time, 1)
+				r, err = other.Do1(t.Context(), 0, session.Exists("/e", session.NewWatch(func(session.WatchEvent) { gone <- time.Now() })))
+				must(t, r, err)
+				time.Sleep(idle)
+				relay.Refuse(true)
+				relay.Cut()
+				cut := time.Now()
+				told, freed := <-lapsed, <-gone
+				if told.After(freed) || told.Sub(cut) > 6*time.Second {
+					t.Errorf("told %v after the cut, the server let go after %v", told.Sub(cut), freed.Sub(cut))
+				}
+				relay.Refuse(false)
+				if id := <-expired; id != old {
+					t.Errorf("expired %v", id)
+				}
+				r, err = c.Do1(t.Context(), 0, session.Create("/e", nil, session.Ephemeral))
+				if r = must(t, r, err); c.SessionID() == old {
+					t.Error("still the old session")
+				}
+			})
+		})
+	}
 }
