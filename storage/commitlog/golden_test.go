@@ -38,7 +38,7 @@ func goldenOptions(fsys vfs.FS) Options {
 	o.Clean = true
 	o.RecoveryPoint, o.HighWatermark = 49, 49
 	o.Config.SegmentMS = 7 * 24 * 3600 * 1000 // the markers' timestamps are years after the records'
-	o.ProducerIDExpiration = 1 << 62 // the fixture is old
+	o.ProducerIDExpiration = 1 << 62          // the fixture is old
 	return o
 }
 

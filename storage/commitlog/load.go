@@ -76,10 +76,8 @@ func (l *Log) load(o Options) error {
 	}
 	if len(l.list()) > 0 && l.end.Load() < o.StartOffset {
 		l.logger.Warn("the log ends before it starts: its files are gone; starting anew", "end", l.end.Load(), "start", o.StartOffset)
-		for _, s := range slices.Backward(l.list()) {
-			if err := l.drop(s); err != nil {
-				return err
-			}
+		if err := l.dropAll(slices.Backward(l.list())); err != nil {
+			return err
 		}
 		l.publish(nil)
 	}

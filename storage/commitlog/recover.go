@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -75,14 +76,13 @@ func (l *Log) tornFrom(s *segment, o Options) bool {
 	return true
 }
 
-// dropFrom removes the segments from number i on, the last one first, so that a
-// crash meanwhile leaves a log without holes.
+// dropFrom removes the segments from number i on.
 func (l *Log) dropFrom(list []*segment, i int) error {
-	for j := len(list) - 1; j >= i; j-- {
-		l.logger.Warn("removing a segment behind the end of the log", "file", list[j].file.path(), "bytes", list[j].size.Load())
-		if err := l.drop(list[j]); err != nil {
-			return err
-		}
+	for _, s := range list[i:] {
+		l.logger.Warn("removing a segment behind the end of the log", "file", s.file.path(), "bytes", s.size.Load())
+	}
+	if err := l.dropAll(slices.Backward(list[i:])); err != nil {
+		return err
 	}
 	l.publish(list[:i:i])
 	if i > 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"time"
 
@@ -82,10 +83,8 @@ func (l *Log) DeleteExpired(now time.Time) (int, error) {
 	if err := l.advanceStart(list[n].base); err != nil {
 		return 0, err
 	}
-	for _, s := range list[:n] {
-		if err := l.drop(s); err != nil {
-			return 0, l.fail("applying retention", err)
-		}
+	if err := l.dropAll(slices.All(list[:n])); err != nil {
+		return 0, l.fail("applying retention", err)
 	}
 	return n, nil
 }
@@ -145,6 +144,18 @@ func (l *Log) tooOldOrMuch(s *segment, cfg *config.Topic, now time.Time, rest in
 	return now.UnixMilli()-ms > cfg.RetentionMS, nil
 }
 
+// dropAll drops segments that are no longer in the list, in the order given, so
+// that a crash in between leaves a log without holes.
+func (l *Log) dropAll(segments iter.Seq2[int, *segment]) (err error) {
+	for _, s := range segments {
+		if err == nil {
+			err = l.drop(s)
+		}
+		s.discard()
+	}
+	return err
+}
+
 // drop renames a segment's files, and the snapshot of the producers before it, so
 // that they are no longer part of the log, now and after any crash. Ranges that
 // are held stay readable.
@@ -157,7 +168,6 @@ func (l *Log) drop(s *segment) error {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		f.discard()
 	}
 	return l.syncDir()
 }

@@ -84,6 +84,7 @@ func (l *Log) roll(base int64) error {
 	}
 	s := l.newSegment(base, false)
 	if err := s.create(l.Config()); err != nil {
+		s.discard()
 		return l.fail("creating a segment", err)
 	}
 	l.dirChanged = true

@@ -55,10 +55,8 @@ func (l *Log) truncate(offset int64) error {
 	l.tail.reset(s, end, size)
 	s.size.Store(size)
 
-	for i := len(list) - 1; i >= keep; i-- {
-		if err := l.drop(list[i]); err != nil {
-			return err
-		}
+	if err := l.dropAll(slices.Backward(list[keep:])); err != nil {
+		return err
 	}
 	if err := l.dropSnapshots(func(at int64) bool { return at > end }); err != nil {
 		return err
@@ -157,10 +155,8 @@ func (l *Log) restartAt(offset int64) error {
 	list := l.list()
 	l.start.Store(offset) // readers first
 	l.end.Store(offset)
-	for i := len(list) - 1; i >= 0; i-- {
-		if err := l.drop(list[i]); err != nil {
-			return l.fail("truncating", err)
-		}
+	if err := l.dropAll(slices.Backward(list)); err != nil {
+		return l.fail("truncating", err)
 	}
 	if err := l.startEmpty(offset); err != nil {
 		return l.fail("truncating", err)
@@ -187,6 +183,7 @@ func (l *Log) startEmpty(offset int64) error {
 	}
 	s := l.newSegment(offset, false)
 	if err := s.create(l.Config()); err != nil {
+		s.discard()
 		return err
 	}
 	l.dirChanged = true
