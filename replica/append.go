@@ -131,7 +131,7 @@ func (p *Partition) appendLocked(b record.Batch, req AppendRequest) (info commit
 // be. Who waits for the high watermark does not wait here, so that all who append
 // meanwhile share one fsync; for others the fsync comes before the answer.
 func (p *Partition) flush(log *commitlog.Log, cfg *config.Topic, upTo int64, acks int16) error {
-	if log.EndOffset()-log.SyncedOffset() < cfg.FlushMessages || log.SyncedOffset() >= upTo {
+	if log.EndOffset()-log.SyncedOffset() < cfg.FlushMessages {
 		return nil
 	}
 	if acks != AcksLeader {

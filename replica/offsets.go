@@ -52,7 +52,7 @@ func (p *Partition) ListOffsets(req ListOffsetsRequest) (ListedOffset, error) {
 		if req.ReadCommitted {
 			bound = log.LastStableOffset()
 		}
-		if r.leading && r.epochStart > hw {
+		if r.epochStart > hw {
 			lagging = fmt.Errorf("%v: high watermark %d is below %d, where leader epoch %d began: %w", p.tp, hw, r.epochStart, r.leaderEpoch, kerr.OffsetNotAvailable)
 		}
 	}

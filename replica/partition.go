@@ -51,7 +51,8 @@ type role struct {
 	// leadingSince is the epoch from which on this broker has led without a
 	// break: what it appended since is still in the log.
 	leadingSince int32
-	// epochStart is where the log ended when this broker became leader.
+	// epochStart is where the log ended when this broker became leader, 0 of a
+	// follower.
 	epochStart int64
 	replicas   []int32
 	isr        []int32 // only of a leader

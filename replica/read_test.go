@@ -207,6 +207,22 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
+// TestDivergenceBelowTheStart: where the log begins above the offset, that is the
+// answer, whatever the epochs.
+func TestDivergenceBelowTheStart(t *testing.T) {
+	w := newWorld(t)
+	p := w.leads(t0, 5, 1)
+	mustAppend(t, p, produce, batch(t, 1, 5))
+	w.leads(t0, 7)
+	if _, _, err := p.DeleteRecords(4); err != nil {
+		t.Fatal(err)
+	}
+	w.leads(t0, 8, 1, 2)
+	if _, err := p.Read(consume(asFollower(2), from(3), lastFetched(6))); !errors.Is(err, kerr.OffsetOutOfRange) {
+		t.Error(err)
+	}
+}
+
 func TestListOffsets(t *testing.T) {
 	w := newWorld(t)
 	p := w.leads(t0, 5)

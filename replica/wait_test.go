@@ -287,9 +287,15 @@ func TestFlushBeforeAcknowledgement(t *testing.T) {
 		if got := o.take(); len(got) != 10 || syncs.Load() != 1 || log.HighWatermark() != 10 {
 			t.Errorf("%v after %d fsyncs, high watermark %d", got, syncs.Load(), log.HighWatermark())
 		}
+		r := mustAppend(t, p, produceAll(), batch(t, 1, 1))
+		p.NotifyAt(r.LastOffset+1, 5, o.of("next"))
+		synctest.Wait()
+		if got := o.take(); !slices.Equal(got, []string{"next"}) || syncs.Load() != 2 {
+			t.Errorf("%v after %d fsyncs", got, syncs.Load())
+		}
 		// acks=1 has its answer when Append returns.
 		mustAppend(t, p, produce, batch(t, 1, 1))
-		if syncs.Load() != 2 || log.SyncedOffset() != 11 || log.HighWatermark() != 11 {
+		if syncs.Load() != 3 || log.SyncedOffset() != 12 || log.HighWatermark() != 12 {
 			t.Errorf("%d fsyncs, synced %d, high watermark %d", syncs.Load(), log.SyncedOffset(), log.HighWatermark())
 		}
 		w.faults.Inject(nil)
