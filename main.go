@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gracchus-mq/gracchus/broker"
 	"github.com/gracchus-mq/gracchus/config"
 )
 
@@ -38,9 +39,9 @@ func startCommand() *cobra.Command {
 	var overrides []string
 	var logLevel slog.Level
 	start := &cobra.Command{
-		Use:   "start [server.properties] [--override name=value]...",
+		Use:                   "start [server.properties] [--override name=value]...",
 		DisableFlagsInUseLine: true,
-		Short: "Run a broker until SIGTERM or SIGINT",
+		Short:                 "Run a broker until SIGTERM or SIGINT",
 		Long: `Runs a broker with the settings of a server.properties file, which are Kafka's.
 
 Without a file it listens on 127.0.0.1:9092 only, keeps its data in ./gracchus-data
@@ -65,7 +66,7 @@ SIGTERM and SIGINT stop the broker cleanly; a second one stops it at once.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			// After the first signal the next one ends the process, as if nobody listened.
 			context.AfterFunc(ctx, stop)
-			return run(ctx, settings, report, logger)
+			return broker.Run(ctx, settings, report, logger)
 		},
 	}
 	start.Flags().StringArrayVar(&overrides, "override", nil, "a property that wins over the file, as `name=value`; may be repeated")
@@ -87,8 +88,4 @@ func versionCommand() *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), "gracchus %s%s, compatible with Kafka 3.9\n", version, revision)
 		},
 	}
-}
-
-func run(context.Context, *config.Settings, config.Report, *slog.Logger) error {
-	return fmt.Errorf("the broker cannot be started yet")
 }

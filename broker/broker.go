@@ -84,9 +84,9 @@ func (b *Broker) Failed() <-chan error { return b.parts.failed }
 // Address returns host:port that a listener's socket is bound to, which tells
 // the port where 0 was configured; "" if there is no such listener.
 func (b *Broker) Address(listener string) string {
-	for _, l := range b.parts.listeners {
+	for _, l := range b.parts.sockets.bound {
 		if l.Name == listener {
-			return l.socket.Addr().String()
+			return l.Addr().String()
 		}
 	}
 	return ""

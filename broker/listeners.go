@@ -11,80 +11,88 @@ import (
 
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/zkmeta"
 )
 
-// bound is a configured listener with its socket and the address that clients
-// are told.
-type bound struct {
-	config.Listener
-	socket     *heldListener
-	advertised config.Listener
+// sockets are the open listeners of a broker.
+type sockets struct {
+	bound     []bound
+	endpoints []config.Listener // what clients and brokers are told
 }
 
-// bind opens every configured listener. After an error none is open.
-func bind(ctx context.Context, env Env, cfg *config.Broker) (listeners []bound, err error) {
+// bound is a configured listener and its socket.
+type bound struct {
+	config.Listener
+	*heldListener
+}
+
+// bind opens every configured listener; none is open after an error.
+func bind(ctx context.Context, env Env, cfg *config.Broker) (s *sockets, err error) {
+	s = &sockets{}
 	defer func() {
 		if err != nil {
-			for _, l := range listeners {
-				l.socket.Close()
-			}
-			listeners = nil
+			s.close()
 		}
 	}()
+	ports := map[string]int{}
 	for _, l := range cfg.Listeners {
-		socket, err := env.Listen(ctx, net.JoinHostPort(l.Host, strconv.Itoa(l.Port)))
+		address := net.JoinHostPort(l.Host, strconv.Itoa(l.Port))
+		socket, err := env.Listen(ctx, address)
 		if err != nil {
-			return listeners, fmt.Errorf("listener %s cannot be opened at %s (is another broker running there? see listeners in the configuration): %w",
-				l.Name, net.JoinHostPort(l.Host, strconv.Itoa(l.Port)), errors.Unwrap(err))
+			var op *net.OpError
+			if errors.As(err, &op) {
+				err = op.Err
+			}
+			return s, fmt.Errorf("listener %s cannot listen on %s (is another broker running there?): %w", l.Name, address, err)
 		}
 		if tcp, ok := socket.Addr().(*net.TCPAddr); ok {
 			l.Port = tcp.Port
 		}
-		listeners = append(listeners, bound{Listener: l, socket: hold(socket)})
+		ports[l.Name] = l.Port
+		s.bound = append(s.bound, bound{l, hold(socket)})
 	}
-	for i := range listeners {
-		if listeners[i].advertised, err = advertise(listeners[i].Listener, cfg.Advertised); err != nil {
-			return listeners, err
-		}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
 	}
-	return listeners, nil
+	s.endpoints = cfg.Endpoints(ports, hostname)
+	return s, nil
 }
 
-// advertise says where clients of a listener are sent. As in Kafka a listener
-// on all interfaces is advertised under the machine's own name, and one that is
-// not in advertised.listeners is not advertised at all.
-func advertise(l config.Listener, advertised []config.Listener) (config.Listener, error) {
-	for _, a := range advertised {
-		if a.Name != l.Name {
-			continue
-		}
-		if a.Port == 0 {
-			a.Port = l.Port
-		}
-		if a.Host == "" {
-			host, err := os.Hostname()
-			if err != nil {
-				return a, fmt.Errorf("listener %s listens everywhere and the machine has no name to advertise; set advertised.listeners: %w", l.Name, err)
-			}
-			a.Host = host
-		}
-		return a, nil
-	}
-	return config.Listener{}, nil
-}
-
-// serverListeners is what the server accepts on.
-func serverListeners(listeners []bound, cfg *config.Broker) []server.Listener {
+// forServer is what the server accepts on.
+func (s *sockets) forServer(cfg *config.Broker) []server.Listener {
 	var out []server.Listener
-	for _, l := range listeners {
+	for _, b := range s.bound {
 		out = append(out, server.Listener{
-			Listener:    l.socket,
-			Name:        l.Name,
-			Protocol:    l.SecurityProtocol,
-			InterBroker: l.Name == cfg.InterBroker || l.Name == cfg.ControlPlane,
+			Listener:    b.heldListener,
+			Name:        b.Name,
+			Protocol:    b.SecurityProtocol,
+			InterBroker: b.Name == cfg.InterBroker || b.Name == cfg.ControlPlane,
 		})
 	}
 	return out
+}
+
+// registered is how the endpoints stand in the broker's registration.
+func (s *sockets) registered() []zkmeta.Endpoint {
+	var out []zkmeta.Endpoint
+	for _, e := range s.endpoints {
+		out = append(out, zkmeta.Endpoint{Listener: e.Name, SecurityProtocol: e.SecurityProtocol, Host: e.Host, Port: int32(e.Port)})
+	}
+	return out
+}
+
+// open lets clients in.
+func (s *sockets) open() {
+	for _, b := range s.bound {
+		b.Open()
+	}
+}
+
+func (s *sockets) close() {
+	for _, b := range s.bound {
+		b.Close()
+	}
 }
 
 // heldListener keeps clients waiting in the kernel's queue until the broker can

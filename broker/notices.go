@@ -2,8 +2,6 @@ package broker
 
 import (
 	"log/slog"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,34 +24,16 @@ func sayReport(logger *slog.Logger, r config.Report) {
 // sayReady tells in plain words where the broker listens and where it sends
 // clients, the two things that are wrong most often.
 func (p *parts) sayReady(took time.Duration) {
-	for _, l := range p.listeners {
-		socket := l.socket.Addr().String()
-		a := l.advertised
-		if a.Name == "" {
-			p.logger.Warn("a listener is not advertised: clients that come by it are sent nowhere; add it to advertised.listeners", "listener", l.Name, "address", socket)
-			continue
-		}
-		to := net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
-		p.logger.Info("listening", "listener", l.Name, "address", socket, "clients are sent to", to)
-		if !isLoopback(hostOf(socket)) && isLoopback(a.Host) {
-			p.logger.Warn("clients on other machines will be sent to themselves: the listener is open to the network, but a loopback address is advertised; set advertised.listeners", "listener", l.Name, "advertised", to)
+	var listeners []string
+	for _, l := range p.sockets.bound {
+		listeners = append(listeners, l.Name+"://"+l.Addr().String())
+	}
+	for _, e := range p.sockets.endpoints {
+		if sentence, surprising := p.cfg.DescribeListener(e); surprising {
+			p.logger.Warn(sentence)
+		} else {
+			p.logger.Info(sentence)
 		}
 	}
-	p.logger.Info("ready", "broker", p.id, "cluster", p.clusterID, "took", took.Round(time.Millisecond))
-}
-
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return host
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	p.logger.Info("ready", "broker", p.id, "cluster", p.clusterID, "listeners", strings.Join(listeners, ","), "took", took.Round(time.Millisecond))
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
@@ -34,6 +35,7 @@ type parts struct {
 	session   *session.Client
 	zk        *zkmeta.Client
 	changes   *topics.Changes
+	features  *features
 
 	// Who this broker is.
 	id           int32
@@ -41,14 +43,13 @@ type parts struct {
 	registration *registration
 
 	// What it does.
-	listeners   []bound
+	sockets     *sockets
 	self        *inproc.Listener // its door to itself
 	view        *cluster.View
 	peers       *peer.Pool
 	producerIDs *producerid.Allocator
 	replicas    *replica.Replicas
-	controller  *controller.Controller
-	topics      *topics.Manager
+	controller  atomic.Pointer[controller.Controller] // nil until started; the session's events go to it
 	server      *server.Server
 }
 
@@ -61,6 +62,7 @@ func (p *parts) phases() []phase {
 		{name: "ZooKeeper session", start: p.startSession, stop: p.stopSession},
 		{name: "identity", start: p.identify},
 		{name: "configuration changes", start: p.startChanges, stop: p.stopChanges},
+		{name: "finalized features", start: func(ctx context.Context) error { return p.features.start(ctx) }, stop: func(ctx context.Context) error { return p.features.stop(ctx) }},
 		{name: "logs", start: p.loadLogs},
 		{name: "listeners", start: p.bindListeners, stop: p.closeListeners},
 		{name: "replicas", start: p.startReplicas, stop: p.stopReplicas},

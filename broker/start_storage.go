@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 	"github.com/gracchus-mq/gracchus/topics"
+	"github.com/gracchus-mq/gracchus/zkmeta"
 )
 
 func (p *parts) openDirectories(context.Context) (err error) {
@@ -95,8 +98,28 @@ func (p *parts) loadLogs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the topics' configurations: %w", err)
 	}
-	if err := p.store.Load(ctx, func(topic string) *config.Topic { return p.settings.Topic(own[topic]) }); err != nil {
+	return p.store.Load(ctx, func(topic string) *config.Topic { return p.settings.Topic(own[topic]) })
+}
+
+// startReplicas makes the logs known as partitions without a role, and starts
+// their upkeep; what this broker leads is for the controller to say.
+func (p *parts) startReplicas(ctx context.Context) (err error) {
+	p.view = cluster.NewView()
+	p.replicas, err = replica.New(replica.Config{
+		BrokerID: p.id,
+		TopicConfig: func(ctx context.Context, topic string) (*config.Topic, error) {
+			own, err := p.zk.Config(ctx, zkmeta.TopicConfig(topic))
+			return p.settings.Topic(own), err
+		},
+		Logger: p.logger,
+	}, p.store, p.view)
+	if err != nil {
 		return err
 	}
-	return p.store.Start(ctx)
+	if err := p.store.Start(ctx); err != nil {
+		return err
+	}
+	return p.replicas.Start(ctx)
 }
+
+func (p *parts) stopReplicas(ctx context.Context) error { return p.replicas.Stop(ctx) }

@@ -29,6 +29,15 @@ func (p *parts) startSession(ctx context.Context) (err error) {
 		return err
 	}
 	p.zk = zkmeta.New(p.session)
+	p.features = newFeatures(p.zk, p.logger)
+	p.session.OnSession(func(e session.Event) {
+		if e.Kind == session.Connected {
+			p.features.changed()
+		}
+		if c := p.controller.Load(); c != nil {
+			c.OnSession(e)
+		}
+	})
 	p.registration = &registration{zk: p.zk, store: p.store, session: cfg, logger: p.logger}
 	p.registration.epoch.Store(-1)
 	return p.session.Start(ctx)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/config"
@@ -36,6 +37,8 @@ type embedded struct {
 	server *zkserver.Server
 	store  zkserver.Store
 	inside *inproc.Listener
+
+	serving sync.WaitGroup
 }
 
 // startEmbedded runs the embedded ZooKeeper on the file in dir, and on a TCP
@@ -62,9 +65,7 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 	if err = e.server.Start(ctx); err != nil {
 		return e, err
 	}
-	if err = e.server.Serve(e.inside); err != nil {
-		return e, err
-	}
+	e.serve(e.inside, env.Logger)
 	if cfg.EmbeddedListen == "" {
 		return e, nil
 	}
@@ -72,8 +73,18 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 	if err != nil {
 		return e, fmt.Errorf("gracchus.zookeeper.listen %q cannot be opened: %w", cfg.EmbeddedListen, err)
 	}
-	env.Logger.Info("the embedded ZooKeeper is open to tools", "address", open.Addr().String())
-	return e, e.server.Serve(open)
+	env.Logger.Info("the embedded ZooKeeper is open to tools", "zookeeper", open.Addr().String())
+	e.serve(open, env.Logger)
+	return e, nil
+}
+
+// serve answers clients of one listener until the server is stopped.
+func (e *embedded) serve(l net.Listener, logger *slog.Logger) {
+	e.serving.Go(func() {
+		if err := e.server.Serve(l); !errors.Is(err, zkserver.ErrStopped) {
+			logger.Error("the embedded ZooKeeper no longer listens", "address", l.Addr().String(), "error", err)
+		}
+	})
 }
 
 func (e *embedded) stop(ctx context.Context) error {
@@ -81,7 +92,9 @@ func (e *embedded) stop(ctx context.Context) error {
 	if e.server != nil {
 		err = e.server.Stop(ctx)
 	}
-	return errors.Join(err, e.inside.Close(), e.store.Close())
+	e.inside.Close()
+	e.serving.Wait()
+	return errors.Join(err, e.store.Close())
 }
 
 // sessionConfig says how to reach ZooKeeper, the embedded one or another.

@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/broker/api"
+	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/cluster/peer"
+	"github.com/gracchus-mq/gracchus/cluster/producerid"
+	"github.com/gracchus-mq/gracchus/controller"
+	"github.com/gracchus-mq/gracchus/internal/inproc"
+	"github.com/gracchus-mq/gracchus/topics"
+	"github.com/gracchus-mq/gracchus/zkmeta"
+)
+
+func (p *parts) bindListeners(ctx context.Context) (err error) {
+	p.sockets, err = bind(ctx, p.env, p.cfg)
+	return err
+}
+
+func (p *parts) closeListeners(context.Context) error {
+	p.sockets.close() // the server has closed them already, if it came to run
+	return nil
+}
+
+// startPeers makes the connections to brokers possible. This broker reaches
+// itself through a listener of its own, so that a request takes the same way
+// whoever sends it.
+func (p *parts) startPeers(ctx context.Context) (err error) {
+	p.self = inproc.Listen("self")
+	p.peers, err = peer.New(peer.Config{
+		BrokerID:       p.id,
+		Listener:       p.cfg.InterBroker,
+		RequestTimeout: p.cfg.RequestTimeout,
+		Logger:         p.logger,
+		DialSelf:       p.self.Dial,
+		Dial: func(ctx context.Context, e cluster.Endpoint) (net.Conn, error) {
+			return p.env.Dial(ctx, net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port))))
+		},
+	}, p.view)
+	if err != nil {
+		return err
+	}
+	return p.peers.Start(ctx)
+}
+
+func (p *parts) stopPeers(ctx context.Context) error { return p.peers.Stop(ctx) }
+
+// register tells the cluster that this broker is there.
+func (p *parts) register(ctx context.Context) error {
+	if err := p.refuseOthers(ctx); err != nil {
+		return err
+	}
+	p.registration.node = zkmeta.BrokerRegistration{
+		ID:        p.id,
+		Endpoints: p.sockets.registered(),
+		Rack:      p.cfg.Rack,
+		JMXPort:   -1,
+	}
+	return p.registration.registerFirst(ctx, p.cfg.ZooKeeper.SessionTimeout+5*time.Second)
+}
+
+// refuseOthers keeps this broker out of clusters that have other members: it
+// does not replicate yet, and records acknowledged by a leader that nobody
+// follows would not be what acks=all promises.
+func (p *parts) refuseOthers(ctx context.Context) error {
+	live, _, err := p.zk.Brokers(ctx, nil, nil)
+	if err != nil {
+		return err
+	}
+	for _, b := range live {
+		if b.ID != p.id {
+			return fmt.Errorf("broker %d is registered in this cluster, and this release runs clusters of one broker only (replication is still to come); stop it or use another zookeeper.connect", b.ID)
+		}
+	}
+	return nil
+}
+
+func (p *parts) startController(ctx context.Context) error { return p.controller.Load().Start(ctx) }
+
+func (p *parts) stopController(ctx context.Context) error { return p.controller.Load().Stop(ctx) }
+
+// patience is how long clients are kept waiting for topics that do not come to
+// be led, before the broker serves the others.
+const patience = 30 * time.Second
+
+// openForClients lets clients in once this broker knows of every topic that
+// there is: earlier ones would be told that their topics do not exist.
+func (p *parts) openForClients(ctx context.Context) error {
+	expected, err := p.zk.Topics(ctx, nil)
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err = p.view.Wait(bounded, func(s *cluster.Snapshot) bool {
+		// What has come once is not looked for again.
+		for len(expected) > 0 {
+			if _, known := s.Topic(expected[0]); !known {
+				return false
+			}
+			expected = expected[1:]
+		}
+		return s.ControllerID() >= 0
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		p.logger.Warn("serving clients although not all topics are known yet", "missing", len(expected))
+	}
+	p.sockets.open()
+	return nil
+}
+
+// startServer builds what answers requests, and accepts this broker's own. The
+// controller is built here and starts once the broker is registered.
+func (p *parts) startServer(ctx context.Context) (err error) {
+	p.producerIDs, err = producerid.New(producerid.Config{
+		BrokerID:    p.id,
+		BrokerEpoch: p.registration.Epoch,
+		Logger:      p.logger,
+	}, p.peers, p.view)
+	if err != nil {
+		return err
+	}
+	elected, err := controller.New(controller.Config{
+		BrokerID:    p.id,
+		Listener:    cmp.Or(p.cfg.ControlPlane, p.cfg.InterBroker),
+		InterBroker: p.cfg.InterBroker,
+		Settings:    p.settings,
+		Logger:      p.logger,
+		Register:    p.registration.Register,
+	}, p.zk, p.peers)
+	if err != nil {
+		return err
+	}
+	p.controller.Store(elected)
+	manager, err := topics.New(topics.Config{Logger: p.logger}, p.zk, p.view, p.settings)
+	if err != nil {
+		return err
+	}
+	routes, err := api.Routes(api.Deps{
+		BrokerID:     p.id,
+		ClusterID:    p.clusterID,
+		BrokerEpoch:  p.registration.Epoch,
+		FeatureEpoch: p.features.Epoch,
+		Settings:     p.settings,
+		View:         p.view,
+		Store:        p.store,
+		Replicas:     p.replicas,
+		Topics:       manager,
+		Controller:   elected,
+		ProducerIDs:  p.producerIDs,
+		Logger:       p.logger,
+	})
+	if err != nil {
+		return err
+	}
+	perIP := map[string]int{}
+	for address, limit := range p.cfg.Network.MaxPerIPOverrides {
+		perIP[address] = int(limit)
+	}
+	p.server, err = server.New(server.Config{
+		MaxFrameBytes: p.cfg.Network.MaxRequestBytes,
+		MaxIdle:       p.cfg.Network.MaxIdle,
+		Limits: server.Limits{
+			MaxConnections:    int(p.cfg.Network.MaxConnections),
+			MaxPerIP:          int(p.cfg.Network.MaxConnectionsPerIP),
+			MaxPerIPOverrides: perIP,
+		},
+		Log: p.logger,
+	}, routes, append(p.sockets.forServer(p.cfg), server.Listener{
+		Listener: p.self, Name: p.cfg.InterBroker, Protocol: "PLAINTEXT", InterBroker: true, Internal: true,
+	}))
+	if err != nil {
+		return err
+	}
+	return p.server.Start(ctx)
+}
+
+func (p *parts) drainServer(ctx context.Context) error { return p.server.Drain(ctx) }
+
+func (p *parts) stopServer(ctx context.Context) error { return p.server.Stop(ctx) }
+
+func (p *parts) startProducerIDs(ctx context.Context) error { return p.producerIDs.Start(ctx) }
+
+func (p *parts) stopProducerIDs(ctx context.Context) error { return p.producerIDs.Stop(ctx) }
