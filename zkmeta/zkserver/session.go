@@ -30,6 +30,8 @@ type session struct {
 	timeout  time.Duration
 	conn     *conn // nil while the client is away
 	heard    atomic.Int64
+
+	reprieved time.Duration // heard, as expire last set it; -1 if it never did
 }
 
 // touch notes that the client was heard from.
@@ -57,7 +59,7 @@ func decodeSession(key string, value []byte) (*session, error) {
 		return nil, fmt.Errorf("unknown format")
 	}
 	d := zkproto.NewDecoder(value[1:])
-	s := &session{id: int64(id)}
+	s := &session{id: int64(id), reprieved: -1}
 	s.timeout = time.Duration(d.Long()) * time.Millisecond
 	s.password = bytes.Clone(d.Buffer())
 	if d.Err() != nil || s.timeout <= 0 || len(s.password) != passwordBytes {
@@ -89,7 +91,7 @@ func (l *loop) connect(c *conn, r *zkproto.ConnectRequest) {
 			return
 		}
 		l.zxid++
-		s = &session{id: sessionBase + l.zxid, password: make([]byte, passwordBytes), timeout: timeout}
+		s = &session{id: sessionBase + l.zxid, password: make([]byte, passwordBytes), timeout: timeout, reprieved: -1}
 		_, _ = rand.Read(s.password) // never fails
 		l.sessions[s.id] = s
 		l.dirtySessions[s.id] = struct{}{}
@@ -140,12 +142,15 @@ func (l *loop) endSession(s *session) {
 // expire ends the sessions that were not heard from for their timeout. If the
 // loop itself comes late, by more than a tick, then this process was stopped
 // or starved, and clients may have spoken without being heard: everyone gets
-// that much longer.
+// another timeout, but only one until heard from again.
 func (l *loop) expire(now, late time.Duration) {
 	if late > l.cfg.TickTime {
-		l.log.Warn("zkserver: the process stood still; sessions get longer", "for", late)
+		l.log.Warn("zkserver: the process stood still; sessions get more time", "for", late)
 		for _, s := range l.sessions {
-			s.touch(time.Duration(s.heard.Load()) + late)
+			if s.heard.Load() != int64(s.reprieved) {
+				s.touch(now)
+				s.reprieved = now
+			}
 		}
 	}
 	var due []*session
