@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 )
@@ -36,7 +38,10 @@ func (r *Replicas) openLog(c *RoleChange, configs map[string]topicConfig) (*comm
 	if log, ok := r.store.Log(c.Partition); ok {
 		return log, log.SetTopicID(c.TopicID)
 	}
-	tc := configs[c.Partition.Topic]
+	tc, ok := configs[c.Partition.Topic]
+	if !ok { // two controllers at a time: the request that deletes was the newer
+		return nil, fmt.Errorf("%v was deleted meanwhile: %w", c.Partition, kerr.UnknownTopicOrPartition)
+	}
 	if tc.err != nil {
 		return nil, fmt.Errorf("create %v: read the topic's configuration: %w", c.Partition, tc.err)
 	}

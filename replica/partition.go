@@ -43,11 +43,10 @@ type role struct {
 	gone error
 	log  *commitlog.Log // nil before the first role
 
-	leading         bool
-	leader          int32
-	leaderEpoch     int32 // −1 before the first role
-	partitionEpoch  int32 // version of the partition's state in ZooKeeper
-	controllerEpoch int32 // of the controller that decided this role
+	leading        bool
+	leader         int32
+	leaderEpoch    int32 // −1 before the first role
+	partitionEpoch int32 // version of the partition's state in ZooKeeper
 	// leadingSince is the epoch from which on this broker has led without a
 	// break: what it appended since is still in the log.
 	leadingSince int32
@@ -60,7 +59,7 @@ type role struct {
 
 func newPartition(tp protocol.TopicPartition, broker int32, s *syncer) *Partition {
 	p := &Partition{tp: tp, broker: broker, syncer: s}
-	p.role.Store(&role{leader: -1, leaderEpoch: -1, partitionEpoch: -1, controllerEpoch: -1})
+	p.role.Store(&role{leader: -1, leaderEpoch: -1, partitionEpoch: -1})
 	return p
 }
 

@@ -37,6 +37,8 @@ type RoleChange struct {
 //
 // When it returns, subscribers have been told, or another goroutine is about to.
 func (r *Replicas) ApplyRoles(ctx context.Context, controllerEpoch int32, changes []RoleChange) (errs []error, err error) {
+	configs := r.configsOfNew(ctx, changes) // from ZooKeeper, hence without a lock
+	defer r.refreshConfigs(ctx, configs)
 	defer r.events.deliver()
 	r.changes.Lock()
 	defer r.changes.Unlock()
@@ -44,9 +46,7 @@ func (r *Replicas) ApplyRoles(ctx context.Context, controllerEpoch int32, change
 		return nil, err
 	}
 	errs = make([]error, len(changes))
-	configs := r.configsOfNew(ctx, changes)
 	forEach(len(changes), func(i int) { errs[i] = r.applyRole(&changes[i], configs) })
-	r.refreshConfigs(ctx, configs)
 	return errs, nil
 }
 
@@ -123,12 +123,11 @@ func (r *Replicas) nextRole(c *RoleChange, current *role, configs map[string]top
 		return nil, err
 	}
 	next := &role{
-		log:             log,
-		leader:          c.Leader,
-		leaderEpoch:     c.LeaderEpoch,
-		partitionEpoch:  c.PartitionEpoch,
-		controllerEpoch: c.ControllerEpoch,
-		replicas:        slices.Clone(c.Replicas),
+		log:            log,
+		leader:         c.Leader,
+		leaderEpoch:    c.LeaderEpoch,
+		partitionEpoch: c.PartitionEpoch,
+		replicas:       slices.Clone(c.Replicas),
 	}
 	if c.Leader != r.broker {
 		return r.follow(next, current)
@@ -151,7 +150,7 @@ func (r *Replicas) lead(next, current *role, c *RoleChange) (*role, error) {
 	if err := next.log.AssignLeaderEpoch(next.leaderEpoch); err != nil {
 		return &role{gone: kerr.KafkaStorageError, leader: -1, leaderEpoch: current.leaderEpoch}, err
 	}
-	r.logger.Debug("leads", "partition", c.Partition.String(), "epoch", next.leaderEpoch, "from", next.epochStart, "isr", next.isr)
+	r.logger.Debug("leads", "partition", c.Partition.String(), "epoch", next.leaderEpoch, "from", next.epochStart, "isr", next.isr, "controllerEpoch", c.ControllerEpoch)
 	return next, nil
 }
 

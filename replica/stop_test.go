@@ -63,6 +63,9 @@ func TestStopReplicas(t *testing.T) {
 				t.Errorf("events %+v, want %+v", got, want)
 			}
 			if c.gone {
+				if p.Watch(&watcher, 4); !slices.Contains(watcher.take(), 4) {
+					t.Error("who watches what is gone is not told")
+				}
 				if _, err := p.Append(batch(t, 1, 1), produce); !errors.Is(err, kerr.UnknownTopicOrPartition) {
 					t.Errorf("append to what is gone: %v", err)
 				}

@@ -26,9 +26,13 @@ type watch struct {
 }
 
 // Watch has w told about every move from now on. If the partition is deleted or
-// its directory fails, w is told, and never again by this Partition.
+// its directory fails, w is told, at once if that has happened already, and never
+// again by this Partition.
 func (p *Partition) Watch(w Watcher, token uint32) {
 	p.watchers.update(func(list []watch) []watch { return append(list, watch{w, token}) })
+	if p.role.Load().gone != nil {
+		w.Moved(token)
+	}
 }
 
 // Unwatch ends it. A call that is under way may still come.
