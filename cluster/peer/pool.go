@@ -129,6 +129,12 @@ func (p *Pool) Send(ctx context.Context, to Target, req kmsg.Request) (kmsg.Resp
 	}
 }
 
+// SendToController is Send for requests that any broker sends to the controller,
+// whose broker id the caller found in the view.
+func (p *Pool) SendToController(ctx context.Context, broker int32, req kmsg.Request) (kmsg.Response, error) {
+	return p.Send(ctx, Target{Broker: broker, Purpose: ForController}, req)
+}
+
 // resolve finds the address; this broker needs none.
 func (p *Pool) resolve(to Target) (cluster.Endpoint, error) {
 	if to.Broker == p.cfg.BrokerID {

@@ -12,14 +12,13 @@ import (
 	"time"
 
 	"github.com/gracchus-mq/gracchus/cluster"
-	"github.com/gracchus-mq/gracchus/cluster/peer"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Sender is the part of peer.Pool that is needed here.
 type Sender interface {
-	Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error)
+	SendToController(ctx context.Context, broker int32, req kmsg.Request) (kmsg.Response, error)
 }
 
 // Config of an Allocator. Zero durations take the default in brackets.
@@ -205,7 +204,7 @@ func (a *Allocator) fetch(ctx context.Context) (block, error) {
 	}
 	req := kmsg.NewPtrAllocateProducerIDsRequest()
 	req.BrokerID, req.BrokerEpoch = a.cfg.BrokerID, a.cfg.BrokerEpoch()
-	answer, err := a.sender.Send(ctx, peer.Target{Broker: controller, Purpose: peer.ForController}, req)
+	answer, err := a.sender.SendToController(ctx, controller, req)
 	if err != nil {
 		return block{}, fmt.Errorf("asking controller %d for producer ids: %w", controller, err)
 	}

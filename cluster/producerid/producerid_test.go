@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gracchus-mq/gracchus/cluster"
-	"github.com/gracchus-mq/gracchus/cluster/peer"
 	"github.com/gracchus-mq/gracchus/cluster/producerid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,9 +26,9 @@ type fakeController struct {
 	requests int
 }
 
-func (c *fakeController) Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error) {
-	if to.Broker != 7 || to.Purpose != peer.ForController {
-		c.t.Errorf("request to %v", to)
+func (c *fakeController) SendToController(ctx context.Context, broker int32, req kmsg.Request) (kmsg.Response, error) {
+	if broker != 7 {
+		c.t.Errorf("request to broker %d", broker)
 	}
 	r := req.(*kmsg.AllocateProducerIDsRequest)
 	if r.BrokerID != 1 || r.BrokerEpoch != 42 {
@@ -148,7 +147,7 @@ func TestErrorsAreTriedAgain(t *testing.T) {
 			case 2:
 				return kerr.NotController.Code, nil
 			case 3:
-				return 0, peer.ErrDisconnected
+				return 0, errors.New("connection lost")
 			}
 			return 0, nil
 		}}
