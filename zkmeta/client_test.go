@@ -29,7 +29,7 @@ func newFixture(t *testing.T) *fixture { return fixtureOn(t, zktest.Start(t)) }
 
 func fixtureOn(t *testing.T, s *zktest.Server) *fixture {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	f := &fixture{T: t, ctx: ctx, relay: zktest.NewRelay(s.Dial)}
 	t.Cleanup(f.relay.Close)

@@ -31,8 +31,9 @@ type Config struct {
 	SessionTimeout time.Duration
 	// ConnectTimeout bounds Start. Default: SessionTimeout.
 	ConnectTimeout time.Duration
-	// MaxInFlight bounds the requests without an answer. The requests of one call of
-	// Do travel in groups, and a group counts as one (see groupOps).
+	// MaxInFlight bounds the requests without an answer
+	// (zookeeper.max.in.flight.requests). The operations of one call of Do travel in
+	// groups of up to 64, and a group counts as one.
 	MaxInFlight int
 	// MaxPacketBytes bounds one request and one reply.
 	MaxPacketBytes int

@@ -55,7 +55,7 @@ func newRelay(t *testing.T, s *zktest.Server) *zktest.Relay {
 
 // bounded ends a test that would otherwise hang.
 func bounded(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
