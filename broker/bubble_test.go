@@ -66,12 +66,23 @@ func (h *host) dial(ctx context.Context, address string) (net.Conn, error) {
 	return l.Dial(ctx)
 }
 
+// kill returns the machine as it is when the broker's process is killed now.
+func (h *host) kill(t *testing.T) *host {
+	t.Helper()
+	return h.copy(t, h.disk.Kill())
+}
+
 // powerLoss returns the machine as it could come up if the power failed now. The
 // embedded ZooKeeper's store loses nothing: it answers only what is durable.
 func (h *host) powerLoss(t *testing.T, rng *rand.Rand) *host {
 	t.Helper()
+	return h.copy(t, h.disk.Crash(rng))
+}
+
+func (h *host) copy(t *testing.T, disk *vfs.Mem) *host {
+	t.Helper()
 	after := newHost()
-	after.disk = h.disk.Crash(rng)
+	after.disk = disk
 	var entries []zkserver.Change
 	if err := h.store.Load(func(e zkserver.Entry) error {
 		e.Value = slices.Clone(e.Value)

@@ -163,7 +163,7 @@ func TestProduceResponseAgainstKmsg(t *testing.T) {
 		for range 200 {
 			want := kmsg.NewPtrProduceResponse()
 			want.Version = version
-			reply := server.NewDetachedReply()
+			reply := server.NewReplyPool().NewReply()
 			n := r.IntN(4)
 			w := newProduceResponse(reply, version, n)
 			for range n {
@@ -393,7 +393,7 @@ func TestFetchResponseAgainstKmsg(t *testing.T) {
 	for version := int16(0); version <= maxFetch; version++ {
 		for range 200 {
 			want, results, nodes := randomFetchResponse(r, version)
-			reply := server.NewDetachedReply()
+			reply := server.NewReplyPool().NewReply()
 			appendFetchResponse(reply, version, want.ErrorCode, want.SessionID, results, nodes, nil)
 			if got, want := encoded(t, reply), want.AppendTo(nil); !bytes.Equal(got, want) {
 				t.Fatalf("v%d:\n got %x\nwant %x", version, got, want)
@@ -464,7 +464,7 @@ func TestFetchResponseWithUnreadableRange(t *testing.T) {
 	ok := fetchResult{topic: "t", partition: 1, divergingEpoch: -1, currentLeader: noHint, records: server.Range{File: strings.NewReader("ok"), Len: 2}}
 	bad := ok
 	bad.partition, bad.records = 2, server.Range{File: strings.NewReader(""), Len: 10}
-	reply := server.NewDetachedReply()
+	reply := server.NewReplyPool().NewReply()
 	appendFetchResponse(reply, 12, 0, 0, []fetchResult{ok, bad, ok}, nil, func(r *fetchResult, err error) int16 { return 56 })
 	resp := kmsg.NewPtrFetchResponse()
 	resp.Version = 12

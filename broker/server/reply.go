@@ -141,9 +141,15 @@ func (p *Reply) TruncateTo(n int) {
 	p.Buf = p.Buf[:n]
 }
 
-// NewDetachedReply returns a reply that belongs to no request and has no header:
-// what tests of encoders write into.
-func NewDetachedReply() *Reply { return newReply(new(bufferPool)) }
+// ReplyPool makes replies that belong to no request and have no header, for
+// tests and benchmarks of encoders.
+type ReplyPool struct{ pool bufferPool }
+
+// NewReplyPool returns an empty pool.
+func NewReplyPool() *ReplyPool { return &ReplyPool{} }
+
+// NewReply returns an empty reply.
+func (p *ReplyPool) NewReply() *Reply { return newReply(&p.pool) }
 
 // WriteTo writes what the reply holds, its size in front, to w, and recycles it.
 // Connections do not use it: they know faster ways.

@@ -1,0 +1,163 @@
+package api
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/protocol/record"
+)
+
+// The hot paths of this package and how many allocations each may have. They must
+// not grow with the number of records or their size.
+var hotPaths = []struct {
+	name   string
+	allocs float64
+	make   func(testing.TB) (run func(), bytes int)
+}{
+	{"ProduceDecode/1part", 0, func(tb testing.TB) (func(), int) { return produceDecode(tb, 1, 1<<20) }},
+	{"ProduceDecode/100parts", 0, func(tb testing.TB) (func(), int) { return produceDecode(tb, 100, 1000) }},
+	{"ProduceEncode/100parts", 1, produceEncode},
+	{"FetchDecode/100parts", 0, fetchDecode},
+	{"FetchEncode/100parts", 1, fetchEncode},
+}
+
+func TestHotPathAllocations(t *testing.T) {
+	for _, p := range hotPaths {
+		run, _ := p.make(t)
+		run()
+		if n := testing.AllocsPerRun(100, run); n > p.allocs && !raceEnabled {
+			t.Errorf("%s: %.0f allocations, at most %.0f are allowed", p.name, n, p.allocs)
+		}
+	}
+}
+
+func BenchmarkCodec(b *testing.B) {
+	for _, p := range hotPaths {
+		b.Run(p.name, func(b *testing.B) {
+			run, size := p.make(b)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				run()
+			}
+		})
+	}
+}
+
+func produceDecode(tb testing.TB, partitions, size int) (func(), int) {
+	req := produceOne("a-topic-name", 0, 1, make([]byte, size))
+	req.Version = 11
+	for range partitions - 1 {
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, req.Topics[0].Partitions[0])
+	}
+	body := req.AppendTo(nil)
+	var p produceRequest
+	return func() {
+		if err := p.decode(11, body); err != nil {
+			tb.Fatal(err)
+		}
+		n := 0
+		for p.nextTopic() {
+			for p.nextPartition() {
+				n++
+			}
+		}
+		if n != partitions {
+			tb.Fatalf("%d partitions", n)
+		}
+	}, len(body)
+}
+
+func produceEncode(testing.TB) (func(), int) {
+	name := []byte("a-topic-name")
+	pool := server.NewReplyPool()
+	return func() {
+		reply := pool.NewReply()
+		w := newProduceResponse(reply, 11, 1)
+		w.beginTopic(name, 100)
+		for i := range int32(100) {
+			w.partition(&producePartition{partition: i, baseOffset: 7, appendTimeMS: -1, currentLeader: noHint})
+		}
+		w.endTopic()
+		w.end(nil)
+		reply.Discard()
+	}, 0
+}
+
+func fetchDecode(tb testing.TB) (func(), int) {
+	req := fetchOne("a-topic-name", 0, 0)
+	req.Version = 17
+	for range 99 {
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, req.Topics[0].Partitions[0])
+	}
+	body := req.AppendTo(nil)
+	var f fetchRequest
+	return func() {
+		if err := f.decode(17, body); err != nil {
+			tb.Fatal(err)
+		}
+		n := 0
+		for f.nextTopic() {
+			for f.nextPartition() {
+				n++
+			}
+		}
+		if n != 100 {
+			tb.Fatalf("%d partitions", n)
+		}
+	}, len(body)
+}
+
+func fetchEncode(tb testing.TB) (func(), int) {
+	records := make([]byte, 1000)
+	results := make([]fetchResult, 100)
+	pool := server.NewReplyPool()
+	src := bytes.NewReader(records)
+	return func() {
+		for i := range results {
+			results[i] = fetchResult{topicID: topicID("t"), partition: int32(i), divergingEpoch: -1, currentLeader: noHint, records: server.Range{File: src, Len: len(records)}}
+		}
+		reply := pool.NewReply()
+		appendFetchResponse(reply, 17, 0, 5, results, nil, nil)
+		reply.Discard()
+	}, 100 * len(records)
+}
+
+// BenchmarkProduce is a whole produce, from the socket into a log in memory and
+// back. B/op must not grow with the batch.
+func BenchmarkProduce(b *testing.B) {
+	for _, size := range []struct {
+		name    string
+		records int
+		bytes   int
+	}{{"100B", 1, 100}, {"16KiB", 16, 1000}, {"1MB", 100, 10000}} {
+		b.Run(size.name, func(b *testing.B) {
+			w := newWorld(b, "log.segment.bytes=16777216", "log.retention.bytes=16777216")
+			w.lead("t", 1, 0)
+			records := batch(size.records, size.bytes)
+			b.SetBytes(int64(len(records)))
+			b.ReportAllocs()
+			for b.Loop() {
+				w.produce("t", 0, records)
+			}
+		})
+	}
+}
+
+// BenchmarkFetch reads the same records again and again, without a session.
+func BenchmarkFetch(b *testing.B) {
+	w := newWorld(b)
+	w.lead("t", 1, 0)
+	w.produce("t", 0, batch(16, 1000))
+	req := fetchOne("t", 0, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		p := call[*kmsg.FetchResponse](w, 12, req).Topics[0].Partitions[0]
+		if len(p.RecordBatches) < record.HeaderSize {
+			b.Fatalf("%+v", p)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/zkmeta"
+	"github.com/gracchus-mq/gracchus/zkmeta/session"
+)
+
+// When the ZooKeeper session expires, the broker registers again under a new
+// epoch, is elected again, and clients go on as after a pause.
+func TestSessionExpiryInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost()
+		b := h.start(t, nil)
+		defer stop(t, b)
+		c := h.client(t)
+		defer c.Close()
+		createTopic(t, c, "t", 1, nil)
+		produce(t, c, "t", 1, "before")
+
+		p := &b.parts
+		oldEpoch := p.registration.Epoch()
+		controllerEpoch, active := p.controller.Load().Active()
+		if !active {
+			t.Fatal("the only broker is not the controller")
+		}
+		id, password := p.session.SessionSecret()
+		if err := session.Dissolve(t.Context(), p.registration.session, id, password); err != nil {
+			t.Fatal(err)
+		}
+		// Nothing tells when it is over but the state itself.
+		for p.registration.Epoch() == oldEpoch {
+			time.Sleep(10 * time.Millisecond)
+		}
+		produce(t, c, "t", 1, "after")
+		if got, want := consume(t, h, "t", 0, 2), []string{"before", "after"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		createTopic(t, c, "u", 1, nil) // takes a controller
+
+		if epoch, active := p.controller.Load().Active(); !active || epoch != controllerEpoch+1 {
+			t.Errorf("controller epoch %d, active %v; want %d and true", epoch, active, controllerEpoch+1)
+		}
+		live, _, err := p.zk.Brokers(t.Context(), nil, nil)
+		if err != nil || len(live) != 1 || live[0].Epoch != p.registration.Epoch() || live[0].Epoch <= oldEpoch {
+			t.Errorf("registered: %+v (%v); want this broker in an epoch above %d", live, err, oldEpoch)
+		}
+	})
+}
+
+// A broker that was killed leaves its session and registration behind. The next
+// process closes them instead of waiting until they expire.
+func TestRestartAfterKillInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost()
+		b := h.start(t, nil)
+		c := h.client(t)
+		createTopic(t, c, "t", 1, nil)
+		produce(t, c, "t", 1, "before")
+		c.Close()
+		killed := h.kill(t)
+		stop(t, b)
+
+		began := time.Now()
+		b = killed.start(t, nil)
+		defer stop(t, b)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the restart took %v: it has waited for the old session", took)
+		}
+		if got := consume(t, killed, "t", 0, 1); !slices.Equal(got, []string{"before"}) {
+			t.Errorf("%q after the restart", got)
+		}
+	})
+}
+
+// A broker refuses a cluster that has other members: it does not replicate yet.
+func TestRefusesOtherBrokersInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost()
+		b := h.start(t, nil)
+		defer stop(t, b)
+		// Somebody else registers in the same tree, and a second broker starts on
+		// it: here the first one, after the tree has got another member.
+		other := zkmeta.New(b.parts.session)
+		if _, err := other.RegisterBroker(t.Context(), b.parts.session.SessionID(), zkmeta.BrokerRegistration{
+			ID: 7, JMXPort: -1, TimestampMS: 1,
+			Endpoints: []zkmeta.Endpoint{{Listener: "PLAINTEXT", SecurityProtocol: "PLAINTEXT", Host: "h", Port: 9092}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.parts.refuseOthers(t.Context()); err == nil {
+			t.Error("another broker in the cluster was not refused")
+		}
+	})
+}
