@@ -20,12 +20,12 @@ func TestCodecsRoundTrip(t *testing.T) {
 		"empty":  {},
 		"short":  []byte("x"),
 		"text":   []byte(strings.Repeat("gracchus ", 1000)),
-		"large":  bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7}, 40_000),
+		"large":  bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7}, 20_000),
 		"random": pseudoRandom(70_000),
 	}
 	for _, codec := range allCodecs {
 		for name, in := range inputs {
-			for _, level := range []int{DefaultLevel, math.MinInt32 + 1, 1, 9, 22, 1000} {
+			for _, level := range []int{DefaultLevel, math.MinInt32 + 1, 9, 1000} {
 				t.Run(fmt.Sprintf("%v/%s/%d", codec, name, level), func(t *testing.T) {
 					c, err := Compress([]byte("before"), in, codec, level)
 					if err != nil || !bytes.HasPrefix(c, []byte("before")) {
@@ -80,7 +80,7 @@ func TestDecompressGarbage(t *testing.T) {
 func TestDecompressionBombs(t *testing.T) {
 	const limit = 1 << 16
 	bomb := func(codec Codec) []byte {
-		b, err := Compress(nil, make([]byte, 1<<26), codec, DefaultLevel)
+		b, err := Compress(nil, make([]byte, 1<<23), codec, DefaultLevel)
 		if err != nil {
 			t.Fatal(err)
 		}

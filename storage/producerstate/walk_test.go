@@ -121,7 +121,7 @@ func (m *model) firstUnstable(hw int64) int64 {
 // TestRandomWalk drives State and model through the same appends, restarts from
 // snapshots included.
 func TestRandomWalk(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			p, m := newPartition(t), &model{}
