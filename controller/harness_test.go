@@ -28,6 +28,7 @@ import (
 type lab struct {
 	t          *testing.T
 	ctx        context.Context
+	store      zkserver.Store
 	server     *zkserver.Server
 	listener   *inproc.Listener
 	serving    sync.WaitGroup
@@ -45,7 +46,7 @@ type lab struct {
 const sessionTimeout = 6 * time.Second
 
 func newLab(t *testing.T, settings map[string]string) *lab {
-	l := &lab{t: t, ctx: context.Background(), listener: inproc.Listen("zookeeper"), others: map[int32]*session.Client{}}
+	l := &lab{t: t, ctx: context.Background(), store: zkserver.NewMemStore(), others: map[int32]*session.Client{}}
 	properties := map[string]string{"zookeeper.connect": "embedded", "broker.id": "1"}
 	for name, value := range settings {
 		properties[name] = value
@@ -54,11 +55,8 @@ func newLab(t *testing.T, settings map[string]string) *lab {
 	if l.settings, _, err = config.Parse(properties); err != nil {
 		t.Fatal(err)
 	}
-	l.server, err = zkserver.New(zkserver.Config{MinSessionTimeout: time.Second}, zkserver.NewMemStore())
-	l.must(err)
-	l.must(l.server.Start(l.ctx))
-	l.serving.Go(func() { l.server.Serve(l.listener) })
-	l.admin = zkmeta.New(l.connect(l.listener.Dial, nil))
+	l.startServer()
+	l.admin = zkmeta.New(l.connect(l.dialServer, nil))
 	l.must(l.admin.EnsurePaths(l.ctx))
 	l.fakes = &fakeBrokers{t: t, self: 1, told: map[int32]*told{}, unreachable: map[int32]bool{}, failing: map[int32]map[string]int16{}, epochs: map[int32]int64{}}
 	return l
@@ -69,6 +67,19 @@ func (l *lab) must(err error) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// startServer makes and serves a ZooKeeper server on the lab's store.
+func (l *lab) startServer() {
+	l.t.Helper()
+	server, err := zkserver.New(zkserver.Config{MinSessionTimeout: time.Second}, l.store)
+	l.must(err)
+	l.must(server.Start(l.ctx))
+	listener := inproc.Listen("zookeeper")
+	l.mu.Lock()
+	l.server, l.listener = server, listener
+	l.mu.Unlock()
+	l.serving.Go(func() { server.Serve(listener) })
 }
 
 func (l *lab) connect(dial func(context.Context) (net.Conn, error), onSession func(session.Event)) *session.Client {
@@ -129,13 +140,20 @@ func (l *lab) dialZooKeeper(ctx context.Context) (net.Conn, error) {
 	if cut {
 		return nil, errors.New("cut off")
 	}
-	c, err := l.listener.Dial(ctx)
+	c, err := l.dialServer(ctx)
 	if err == nil {
 		l.mu.Lock()
 		l.conns = append(l.conns, c)
 		l.mu.Unlock()
 	}
 	return c, err
+}
+
+func (l *lab) dialServer(ctx context.Context) (net.Conn, error) {
+	l.mu.Lock()
+	listener := l.listener
+	l.mu.Unlock()
+	return listener.Dial(ctx)
 }
 
 // cut takes broker 1's connection to ZooKeeper away, or gives it back.
@@ -154,11 +172,30 @@ func (l *lab) cut(off bool) {
 // brokerUp registers another broker.
 func (l *lab) brokerUp(id int32) {
 	l.t.Helper()
-	s := l.connect(l.listener.Dial, nil)
+	s := l.connect(l.dialServer, nil)
 	epoch, err := zkmeta.New(s).RegisterBroker(l.ctx, s.SessionID(), registrationOf(id))
 	l.must(err)
 	l.others[id] = s
 	l.fakes.registered(id, epoch)
+}
+
+// bounce replaces a broker's registration by that of a new session in one stroke, so
+// that nobody sees it missing.
+func (l *lab) bounce(id int32) {
+	l.t.Helper()
+	s := l.connect(l.dialServer, nil)
+	data, err := registrationOf(id).Encode()
+	l.must(err)
+	path := zkmeta.BrokerIDPath(id)
+	r, err := s.Do1(l.ctx, 0, session.Multi(
+		session.Delete(path, session.AnyVersion),
+		session.Create(path, nil, session.Ephemeral),
+		session.Set(path, data, 0),
+	))
+	l.must(err)
+	l.fakes.registered(id, r.Multi[2].Stat.Czxid)
+	l.must(l.others[id].Stop(l.ctx))
+	l.others[id] = s
 }
 
 // brokerDown closes the broker's session, which takes its registration.
@@ -178,7 +215,7 @@ func registrationOf(id int32) zkmeta.BrokerRegistration {
 // endSelf ends the session of broker 1 behind its back.
 func (l *lab) endSelf() {
 	id, password := l.self.SessionSecret()
-	l.must(session.Dissolve(l.ctx, l.sessionConfig(l.listener.Dial), id, password))
+	l.must(session.Dissolve(l.ctx, l.sessionConfig(l.dialServer), id, password))
 }
 
 func (l *lab) close() {

@@ -30,7 +30,7 @@ func testLogger(t *testing.T) *slog.Logger {
 //
 //	start [set=(name=value,…)]     register broker 1 and start its controller
 //	up id=N | down id=N            another broker registers, or its session ends
-//	bounce id=N                    a broker's session ends and another begins, both at once
+//	bounce id=N                    a broker registers in another session, both at once
 //	create topic=T [config=(k=v)]  a topic; the input lines are the replicas of its partitions
 //	expand topic=T                 overwrite a topic's node; the input is the whole assignment
 //	delete topic=T                 ask for a deletion
@@ -46,6 +46,7 @@ func testLogger(t *testing.T) *slog.Logger {
 //	abdicate                       that other broker gives it up
 //	expire                         the session of broker 1 ends
 //	cut | mend                     broker 1 loses its connection to ZooKeeper, or gets it back
+//	zookeeper-down | zookeeper-up  ZooKeeper stops, or starts again with what it had
 //	wait seconds=N                 time passes
 //	active                         is broker 1 controller
 //	children path=P                names below a znode
@@ -120,8 +121,12 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		l.brokerDown(id)
 		return "ok"
 	case "bounce":
-		l.brokerDown(id)
-		l.brokerUp(id)
+		l.bounce(id)
+		return "ok"
+	case "zookeeper-down":
+		return text(l.server.Stop(l.ctx))
+	case "zookeeper-up":
+		l.startServer()
 		return "ok"
 	case "create":
 		return text(l.createTopic(topic, assignmentArg(t, d), configArg(d)))
@@ -277,7 +282,7 @@ func (s *scenario) write(t *testing.T, d *datadriven.TestData) string {
 // for a moment.
 func (s *scenario) usurp() string {
 	l := s.lab
-	s.rival = l.connect(l.listener.Dial, nil)
+	s.rival = l.connect(l.dialServer, nil)
 	epoch, zkVersion, _, err := l.admin.ControllerEpoch(l.ctx)
 	l.must(err)
 	data, err := zkmeta.ControllerRegistration{BrokerID: 9, KRaftEpoch: -1}.Encode()

@@ -153,6 +153,58 @@ func equal(a, b map[string]string) bool {
 	return true
 }
 
+func TestAutoCreateOnce(t *testing.T) {
+	inLab(t, nil, func(t *testing.T, l *lab) {
+		var mu sync.Mutex
+		made, asked := 0, 0
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				err := l.topics.AutoCreate(l.ctx, "a")
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					made++
+				case errors.Is(err, kerr.UnknownTopicOrPartition):
+					asked++
+				case !errors.Is(err, kerr.TopicAlreadyExists):
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if made != 1 || asked == 0 {
+			t.Errorf("%d made it, %d were told to ask again", made, asked)
+		}
+	})
+}
+
+func TestDeleteOnlyWhatClientsSee(t *testing.T) {
+	inLab(t, nil, func(t *testing.T, l *lab) {
+		l.brokers.setDeaf(true)
+		l.topics.Create(l.ctx, []topics.CreateRequest{{Name: "a", Partitions: 1, ReplicationFactor: 1}}, 0, false)
+		if err := l.topics.Delete(l.ctx, []string{"a"}, time.Second)[0]; !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.Errorf("a topic that is not there yet: %v", err)
+		}
+		l.brokers.setDeaf(false)
+		time.Sleep(time.Second)
+		errs := l.topics.Delete(l.ctx, []string{"a", "b"}, time.Minute)
+		if errs[0] != nil || !errors.Is(errs[1], kerr.UnknownTopicOrPartition) {
+			t.Errorf("errors %v", errs)
+		}
+		synctest.Wait()
+		if names, err := l.zk.Topics(l.ctx, nil); err != nil || len(names) != 0 {
+			t.Errorf("topics %v, error %v", names, err)
+		}
+		// With timeout 0 the deletion goes on by itself.
+		l.topics.Create(l.ctx, []topics.CreateRequest{{Name: "c", Partitions: 1, ReplicationFactor: 1}}, time.Minute, false)
+		if err := l.topics.Delete(l.ctx, []string{"c"}, 0)[0]; !errors.Is(err, kerr.RequestTimedOut) {
+			t.Errorf("without waiting: %v", err)
+		}
+	})
+}
+
 // TestPlacementOnLiveBrokers makes and expands topics in a cluster with racks.
 func TestPlacementOnLiveBrokers(t *testing.T) {
 	inLab(t, nil, func(t *testing.T, l *lab) {

@@ -34,6 +34,9 @@ func (c *fakeController) SendToController(ctx context.Context, broker int32, req
 	if r.BrokerID != 1 || r.BrokerEpoch != 42 {
 		c.t.Errorf("broker %d, epoch %d", r.BrokerID, r.BrokerEpoch)
 	}
+	c.mu.Lock()
+	c.requests++
+	c.mu.Unlock()
 	select {
 	case <-time.After(c.delay):
 	case <-ctx.Done():
@@ -41,7 +44,6 @@ func (c *fakeController) SendToController(ctx context.Context, broker int32, req
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.requests++
 	resp := kmsg.NewPtrAllocateProducerIDsResponse()
 	if c.fail != nil {
 		code, err := c.fail(c.requests)
@@ -96,8 +98,9 @@ func TestIDsAreConsecutiveAndPrefetched(t *testing.T) {
 			if took := time.Since(start); want > 0 && took > 0 {
 				t.Fatalf("id %d was waited for %v", id, took)
 			}
+			synctest.Wait()
 			switch {
-			case want < 900 && c.requests != 1, want >= 901 && want < 1900 && c.requests != 2, want >= 1901 && c.requests != 3:
+			case want < 900 && c.requests != 1, want >= 900 && want < 1900 && c.requests != 2, want >= 1900 && c.requests != 3:
 				t.Fatalf("%d requests when id %d was given", c.requests, want)
 			}
 			if want%1000 == 900 {
