@@ -136,6 +136,7 @@ func (l *loop) stand() {
 	}
 	reg, taken, err := l.zk.In(id).Controller(ctx, l.watch.controller)
 	if err != nil {
+		l.endTerm() // it cannot be seen to be in place
 		l.standLater(err, "cannot read who is controller")
 		return
 	}

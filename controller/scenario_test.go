@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -40,7 +41,7 @@ func testLogger(t *testing.T) *slog.Logger {
 //	fail id=N partition=P code=C   a broker answers for a partition with an error code
 //	logdir id=N                    a broker reports a failed log directory
 //	preferred partitions=(…)       a legacy tool asks for preferred leaders
-//	write partition=P isr=(…) [leader=N] [notify]
+//	write partition=P isr=(…) [leader=N] [controller=N] [notify]
 //	                               somebody else writes a partition's state, and leaves a notification
 //	usurp                          another broker takes the controller's place
 //	abdicate                       that other broker gives it up
@@ -51,6 +52,8 @@ func testLogger(t *testing.T) *slog.Logger {
 //	active                         is broker 1 controller
 //	children path=P                names below a znode
 //	get path=P                     data and version of a znode
+//	put path=P | remove path=P     write the input to a znode, or remove it
+//	id topic=T                     whether the topic has an id
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*")
 	if err != nil || len(files) == 0 {
@@ -193,14 +196,30 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		d.ScanArgs(t, "seconds", &seconds)
 		time.Sleep(time.Duration(seconds * float64(time.Second)))
 		return "ok"
+	case "id":
+		entries, err := l.admin.TopicAssignments(l.ctx, []string{topic}, nil)
+		l.must(err)
+		return fmt.Sprint(!entries[0].ID.IsZero(), " ", entries[0].ZkVersion)
 	case "active":
 		if epoch, active := l.controller.Active(); active {
 			return fmt.Sprint("yes, in epoch ", epoch)
 		}
 		return "no"
-	case "children", "get":
+	case "children", "get", "put", "remove":
 		var path string
 		d.ScanArgs(t, "path", &path)
+		zk := l.admin.Session()
+		switch d.Cmd {
+		case "put":
+			_, err := zk.Do1(l.ctx, 0, session.Set(path, []byte(d.Input), session.AnyVersion))
+			if errors.Is(err, session.ErrNoNode) {
+				_, err = zk.Do1(l.ctx, 0, session.Create(path, []byte(d.Input), session.Persistent))
+			}
+			return text(err)
+		case "remove":
+			_, err := zk.Do1(l.ctx, 0, session.Delete(path, session.AnyVersion))
+			return text(err)
+		}
 		if d.Cmd == "get" {
 			return s.get(path)
 		}
@@ -263,6 +282,7 @@ func (s *scenario) write(t *testing.T, d *datadriven.TestData) string {
 	state := states[0].State
 	state.ISR = idsArg(t, d, "isr")
 	d.MaybeScanArgs(t, "leader", &state.Leader)
+	d.MaybeScanArgs(t, "controller", &state.ControllerEpoch)
 	data, err := state.Encode()
 	l.must(err)
 	zk := l.admin.Session()

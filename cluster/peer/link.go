@@ -41,7 +41,7 @@ func (l *link) run(ctx context.Context) {
 			if l.conn != nil {
 				l.conn.fail(ErrStopped)
 			}
-			l.failQueued(ErrStopped)
+			l.failQueued(cap(l.queue), ErrStopped)
 			return
 		}
 	}
@@ -58,8 +58,10 @@ func (l *link) handle(ctx context.Context, c *call) {
 		return
 	}
 	if err := l.connect(ctx, c.endpoint); err != nil {
+		// First those that waited behind it: what is sent after this call has failed
+		// gets a dial of its own.
+		l.failQueued(len(l.queue), err)
 		c.complete(nil, err)
-		l.failQueued(err)
 		return
 	}
 	if v.negotiate && l.conn.offered == nil {
@@ -161,8 +163,9 @@ func (l *link) roundTrip(ctx context.Context, req kmsg.Request) (kmsg.Response, 
 	}
 }
 
-func (l *link) failQueued(err error) {
-	for {
+// failQueued fails the first n calls that wait.
+func (l *link) failQueued(n int, err error) {
+	for range n {
 		select {
 		case c := <-l.queue:
 			c.complete(nil, err)

@@ -249,6 +249,23 @@ func TestOrder(t *testing.T) {
 	})
 }
 
+func TestRequestsInFlightAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBroker(t, func(int, protocol.RequestHeader, kmsg.Request) kmsg.Response { return nil })
+		p := startPool(t, peer.Config{BrokerID: 1, DialSelf: b.Dial, RequestTimeout: time.Hour})
+		var sending sync.WaitGroup
+		for range 20 {
+			sending.Go(func() { p.Send(t.Context(), self, kmsg.NewPtrUpdateMetadataRequest()) })
+		}
+		synctest.Wait()
+		if got := len(b.seen()); got != 5 {
+			t.Errorf("%d requests without answer, want the default of 5", got)
+		}
+		p.Stop(context.Background())
+		sending.Wait()
+	})
+}
+
 func TestBrokenConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startBroker(t, func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response {
@@ -347,8 +364,10 @@ func TestBackoffBetweenDials(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dialing := make(chan struct{})
+		dials := 0
 		p := startPool(t, peer.Config{BrokerID: 1, MaxQueued: 2,
 			DialSelf: func(ctx context.Context) (net.Conn, error) {
+				dials++
 				<-dialing
 				return nil, errors.New("refused")
 			}})
@@ -369,6 +388,9 @@ func TestQueueIsBounded(t *testing.T) {
 			if err := <-results; err == nil || errors.Is(err, peer.ErrQueueFull) {
 				t.Errorf("a request that waited for a failed dial: %v", err)
 			}
+		}
+		if dials != 1 {
+			t.Errorf("%d dials for requests that waited together", dials)
 		}
 	})
 }
