@@ -157,7 +157,7 @@ func (c *checkpoints) write(kind checkpointKind) error {
 	}
 	c.buf = appendCheckpoint(c.buf[:0], c.lines)
 	if err := vfs.WriteFileAtomic(c.dir.fs, c.dir.join(checkpointFiles[kind]), c.buf); err != nil {
-		return fmt.Errorf("write %s: %w", checkpointFiles[kind], err)
+		return fmt.Errorf("write %s: %w", checkpointFiles[kind], storageError(err))
 	}
 	clear(c.stale[kind])
 	for i, h := range c.hosted {

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ func (s *Store) Delete(partitions ...protocol.TopicPartition) error {
 			continue
 		}
 		if err := d.fs.SyncDir(d.path); err != nil {
-			errs = append(errs, fmt.Errorf("delete partitions: %w: %w", kerr.KafkaStorageError, err))
+			errs = append(errs, fmt.Errorf("delete partitions: %w", storageError(err)))
 		}
 		d.checkpointSoon()
 	}
@@ -64,15 +65,22 @@ func (s *Store) delete(tp protocol.TopicPartition) (*directory, error) {
 	h.log.Abandon()
 	d.present.Add(-1)
 	d.checkpoints.remove(h)
-	path := d.join(deletedDirName(tp))
-	if err := d.fs.Rename(h.log.Dir(), path); err != nil {
-		err = fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	if err := d.setAside(filepath.Base(h.log.Dir()), tp); err != nil {
 		d.fail(err)
-		return nil, err
+		return nil, storageError(err)
+	}
+	s.logger.Debug("partition deleted", "partition", tp.String(), "dir", d.path)
+	return d, nil
+}
+
+// setAside renames a partition's directory to what waits for its removal.
+func (d *directory) setAside(name string, tp protocol.TopicPartition) error {
+	path := d.join(deletedDirName(tp))
+	if err := d.fs.Rename(d.join(name), path); err != nil {
+		return err
 	}
 	d.removals.add(path, time.Now())
-	s.logger.Debug("partition deleted", "partition", tp.String(), "files", path)
-	return d, nil
+	return nil
 }
 
 // removals are the -delete directories of one log directory, oldest first. Any

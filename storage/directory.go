@@ -83,6 +83,14 @@ func (d *directory) fail(err error) {
 	}
 }
 
+// storageError makes err one that wraps kerr.KafkaStorageError.
+func storageError(err error) error {
+	if errors.Is(err, kerr.KafkaStorageError) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+}
+
 func (d *directory) join(name string) string { return filepath.Join(d.path, name) }
 
 // prepare creates the directory where it is missing, takes its lock and reads

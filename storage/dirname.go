@@ -17,6 +17,7 @@ const (
 	deleteDir                // …-delete: waiting to be removed
 	futureDir                // …-future: the target of a move between log directories
 	strayDir                 // …-stray: set aside because nobody claims it
+	unbornDir                // <topic>-<partition>, but see found.unborn
 )
 
 // Suffixes of the directories that are not served, as Kafka names them.

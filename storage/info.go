@@ -21,9 +21,8 @@ type DirInfo struct {
 
 // PartitionInfo describes a log in a directory.
 type PartitionInfo struct {
-	protocol.TopicPartition
-	Size int64 // bytes in all segments
-	// EndOffset is the log's end offset.
+	Partition protocol.TopicPartition
+	Size      int64 // bytes in all segments
 	EndOffset int64
 	Future    bool // the target of a move between directories
 }
@@ -58,7 +57,7 @@ func (s *Store) describe(d *directory) DirInfo {
 		info.Partitions = append(info.Partitions, PartitionInfo{h.tp, h.log.Size(), h.log.EndOffset(), h.kind == futureDir})
 	}
 	slices.SortFunc(info.Partitions, func(a, b PartitionInfo) int {
-		return cmp.Or(a.TopicPartition.Compare(b.TopicPartition), boolCompare(a.Future, b.Future))
+		return cmp.Or(a.Partition.Compare(b.Partition), boolCompare(a.Future, b.Future))
 	})
 	return info
 }

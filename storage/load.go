@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -103,6 +102,11 @@ func (s *Store) sortOut(all []*found, onDisk map[*directory]*lines) []*found {
 		case !f.dir.online():
 		case f.kind == deleteDir:
 			f.dir.removals.add(f.dir.join(f.name), time.Now())
+		case f.kind == unbornDir:
+			s.logger.Warn("partition whose creation was cut short is removed", "dir", f.dir.join(f.name))
+			if err := f.dir.setAside(f.name, f.tp); err != nil {
+				f.dir.fail(err)
+			}
 		case f.kind == strayDir:
 			// Somebody set it aside and will want to look at it; it is not ours to touch.
 			s.logger.Warn("partition that was set aside is left alone", "dir", f.dir.join(f.name))
@@ -203,7 +207,7 @@ func (s *Store) openFound(f *found, l *lines, cfg *config.Topic) error {
 func (s *Store) options(d *directory, path string, tp protocol.TopicPartition, cfg *config.Topic, o commitlog.Options) commitlog.Options {
 	o.FS, o.Dir, o.Partition, o.Config = d.fs, path, tp, cfg
 	o.Files, o.ProducerIDExpiration = s.files, s.cfg.ProducerExpiration
-	o.Logger = s.logger.With("dir", filepath.Base(path))
+	o.Logger = s.logger
 	o.OnTruncate = d.lowerRecoveryPoint
 	return o
 }

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"math"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -287,9 +287,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			mem := vfs.NewMem()
 			for _, dir := range c.dirs {
-				if err := mem.MkdirAll(dir, 0o755); err != nil {
-					t.Fatal(err)
-				}
+				put(t, mem, dir+"/00000000000000000000.log", "records")
 			}
 			put(t, mem, "/a/"+cleanShutdownFile, "")
 			s := mustOpen(t, mem, "/a", "/b")
@@ -302,6 +300,27 @@ func TestLoadRefuses(t *testing.T) {
 				t.Error("the marker is gone although nothing was opened")
 			}
 		})
+	}
+}
+
+// What is left of a creation that a failing disk has cut short gives way to the
+// partition that was then created elsewhere.
+func TestLoadRemovesUnbornTwin(t *testing.T) {
+	for _, dirs := range [][]string{{"/a", "/b"}, {"/b", "/a"}} {
+		mem := vfs.NewMem()
+		s := loaded(t, mem, "/b")
+		fill(t, mustCreate(t, s, tp("t", 0)), 2)
+		stop(t, s)
+		put(t, mem, "/a/t-0/00000000000000000000.log", strings.Repeat("\x00", 100)) // preallocated
+		put(t, mem, "/a/t-0/leader-epoch-checkpoint", "0\n0\n")
+		s = loaded(t, mem, dirs...)
+		if log, ok := s.Log(tp("t", 0)); !ok || log.Dir() != "/b/t-0" || log.EndOffset() != 4 {
+			t.Errorf("%v: there %v", dirs, ok)
+		}
+		stop(t, s)
+		if got := deleteDirs(t, mem, "/a"); len(got) != 1 || exists(t, mem, "/a/t-0") {
+			t.Errorf("%v: in /a there is %v", dirs, got)
+		}
 	}
 }
 
@@ -351,7 +370,7 @@ func TestFutureLogIsKeptWithItsLines(t *testing.T) {
 			}
 		}
 	}
-	if len(future) != 1 || future[0].TopicPartition != tp("t", 0) || future[0].EndOffset != 6 {
+	if len(future) != 1 || future[0].Partition != tp("t", 0) || future[0].EndOffset != 6 {
 		t.Errorf("described as %+v", future)
 	}
 	stop(t, s)
@@ -495,9 +514,9 @@ func TestDirsDescribesSizes(t *testing.T) {
 	fill(t, log, 4)
 	got := s.Dirs()
 	want := []DirInfo{{Path: "/a", Usable: 17, Total: 42, Partitions: []PartitionInfo{
-		{TopicPartition: tp("t", 0)}, {TopicPartition: tp("t", 1), Size: log.Size(), EndOffset: 8},
+		{Partition: tp("t", 0)}, {Partition: tp("t", 1), Size: log.Size(), EndOffset: 8},
 	}}}
-	if fmt.Sprint(got) != fmt.Sprint(want) || log.Size() == 0 {
+	if !reflect.DeepEqual(got, want) || log.Size() == 0 {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 }

@@ -153,7 +153,7 @@ func (s *Store) removeDeleted(d *directory, now time.Time) error {
 			return nil
 		}
 		if err := d.fs.RemoveAll(path); err != nil {
-			return fmt.Errorf("remove a deleted partition: %w", err)
+			return fmt.Errorf("remove a deleted partition: %w", storageError(err))
 		}
 		s.logger.Debug("files of a deleted partition removed", "dir", path)
 	}

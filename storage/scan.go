@@ -2,9 +2,15 @@ package storage
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
 // found is a partition's directory that has not been opened yet.
@@ -45,17 +51,60 @@ func (s *Store) scan() ([]*found, error) {
 					"(if %s is the root of a file system, use a directory below it)", d.path, err, d.path)
 			}
 			f := &found{dir: d, name: name, tp: tp, kind: kind}
-			if kind == liveDir || kind == futureDir {
-				if other := first[key{tp, kind}]; other != nil {
-					return nil, fmt.Errorf("partition %v is in both %s and %s: a move between log directories was probably cut short; "+
-						"remove the one that is on the disk that failed", tp, other.dir.join(other.name), d.join(name))
-				}
-				first[key{tp, kind}] = f
-			}
 			all = append(all, f)
+			if kind != liveDir && kind != futureDir {
+				continue
+			}
+			switch other := first[key{tp, kind}]; {
+			case other == nil:
+				first[key{tp, kind}] = f
+			case f.unborn():
+				f.kind = unbornDir
+			case other.unborn():
+				other.kind = unbornDir
+				first[key{tp, kind}] = f
+			default:
+				return nil, fmt.Errorf("partition %v is in both %s and %s: a move between log directories was probably cut short; "+
+					"remove the one that is on the disk that failed", tp, other.dir.join(other.name), d.join(name))
+			}
 		}
 	}
 	return all, nil
+}
+
+// unborn reports whether the directory is what is left of a creation that a
+// failing disk has cut short: it has no record and no topic id, which is written
+// before the first record. The partition was created in another directory then.
+func (f *found) unborn() bool {
+	entries, err := f.dir.fs.ReadDir(f.dir.join(f.name))
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if e.Name() == "partition.metadata" {
+			return false
+		}
+		if strings.HasSuffix(e.Name(), ".log") && !f.isBlank(e.Name()) {
+			return false
+		}
+	}
+	return true
+}
+
+// isBlank reports whether a segment is empty, or begins with the zeros of
+// preallocate=true in the place of a batch.
+func (f *found) isBlank(name string) bool {
+	file, err := f.dir.fs.OpenFile(f.dir.join(filepath.Join(f.name, name)), os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	head := make([]byte, record.LogOverhead)
+	n, err := file.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return false
+	}
+	return !slices.ContainsFunc(head[:n], func(b byte) bool { return b != 0 })
 }
 
 // subdirectories lists the names of the directories in d, links to some
