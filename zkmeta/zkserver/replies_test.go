@@ -33,46 +33,67 @@ import (
 // header's zxid is looked at after successful writes, where it is the write's
 // own (ZooKeeper counts failed ones, too; this server does not). All paths are below a node of the test, but where they begin with "!".
 func TestReplies(t *testing.T) {
-	addr := ""
-	if record := os.Getenv("ZOOKEEPER_RECORD"); record != "" {
-		addr = record
+	addr := replyServer(t)
+	if os.Getenv("ZOOKEEPER_RECORD") != "" {
 		if err := flag.Set("rewrite", "true"); err != nil {
 			t.Fatal(err)
 		}
-	} else {
-		addr = os.Getenv("ZOOKEEPER_CONNECT")
 	}
-	if addr == "" {
-		addr = startServer(t, zkserver.Config{TickTime: 500 * time.Millisecond, MinSessionTimeout: time.Second, MaxSessionTimeout: time.Minute})
-	}
-	addr, _, _ = strings.Cut(addr, "/")
 	datadriven.Walk(t, "testdata/replies", func(t *testing.T, path string) {
-		p := &replayer{t: t, addr: addr, clients: map[string]*rawClient{}, zxids: map[int64]string{}, base: fmt.Sprintf("/replies-%d", time.Now().UnixNano())}
-		admin := rawDial(t, addr)
-		if _, err := admin.connect(zkproto.ConnectRequest{TimeoutMS: 30000}); err != nil {
-			t.Fatal(err)
-		}
-		p.highest = admin.mustDo(t, zkproto.OpCreate, createRequest(p.base, nil, 0)).header.Zxid
-		p.zxids[p.highest] = "base"
-		defer func() {
-			for _, user := range []string{"owner:secret", "u:p"} {
-				admin.mustDo(t, zkproto.OpAuth, &zkproto.AuthRequest{Scheme: "digest", Auth: []byte(user)})
-			}
-			for _, c := range p.clients {
-				c.nc.Close()
-			}
-			removeRaw(t, admin, p.base)
-			admin.mustDo(t, zkproto.OpCloseSession, nil)
-		}()
+		p := newReplayer(t, addr)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			p.out.Reset()
-			p.run(d)
-			if p.out.Len() == 0 {
-				return "ok\n"
-			}
-			return p.out.String()
+			return p.replay(d)
 		})
 	})
+}
+
+// replyServer returns the server whose replies are looked at.
+func replyServer(t *testing.T) string {
+	for _, env := range []string{"ZOOKEEPER_RECORD", "ZOOKEEPER_CONNECT"} {
+		if addr := os.Getenv(env); addr != "" {
+			addr, _, _ = strings.Cut(addr, "/")
+			addr, _, _ = strings.Cut(addr, ",")
+			return addr
+		}
+	}
+	return startReplyServer(t)
+}
+
+// startReplyServer runs the embedded server with the session bounds of the one
+// that was recorded.
+func startReplyServer(t *testing.T) string {
+	return startServer(t, zkserver.Config{TickTime: 500 * time.Millisecond, MinSessionTimeout: time.Second, MaxSessionTimeout: time.Minute})
+}
+
+func newReplayer(t *testing.T, addr string) *replayer {
+	p := &replayer{t: t, addr: addr, clients: map[string]*rawClient{}, zxids: map[int64]string{}, base: fmt.Sprintf("/replies-%d", time.Now().UnixNano())}
+	admin := rawDial(t, addr)
+	if _, err := admin.connect(zkproto.ConnectRequest{TimeoutMS: 60000}); err != nil {
+		t.Fatal(err)
+	}
+	p.highest = admin.mustDo(t, zkproto.OpCreate, createRequest(p.base, nil, 0)).header.Zxid
+	p.zxids[p.highest] = "base"
+	t.Cleanup(func() {
+		for _, user := range []string{"owner:secret", "u:p"} {
+			admin.mustDo(t, zkproto.OpAuth, &zkproto.AuthRequest{Scheme: "digest", Auth: []byte(user)})
+		}
+		for _, c := range p.clients {
+			c.nc.Close()
+		}
+		removeRaw(t, admin, p.base)
+		admin.mustDo(t, zkproto.OpCloseSession, nil)
+	})
+	return p
+}
+
+// replay sends one command and returns what came back.
+func (p *replayer) replay(d *datadriven.TestData) string {
+	p.out.Reset()
+	p.run(d)
+	if p.out.Len() == 0 {
+		return "ok\n"
+	}
+	return p.out.String()
 }
 
 func removeRaw(t *testing.T, c *rawClient, path string) {
@@ -200,6 +221,8 @@ func (p *replayer) showBody(body zkproto.Record) {
 	case *zkproto.GetChildren2Response:
 		p.printf("%s %s\n", names(b.Children), p.stat(&b.Stat))
 	case *zkproto.GetACLResponse:
+		// Scheme auth stands for a set of identities.
+		slices.SortStableFunc(b.ACL, func(x, y zkproto.ACL) int { return strings.Compare(x.Scheme+x.ID, y.Scheme+y.ID) })
 		p.printf("%+v %s\n", b.ACL, p.stat(&b.Stat))
 	case *zkproto.GetEphemeralsResponse:
 		for i := range b.Ephemerals {
