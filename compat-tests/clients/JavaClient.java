@@ -59,7 +59,7 @@ public class JavaClient {
     }
 
     static void checkTopic(String topic) {
-        Map<String, Object> config = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "enable.auto.commit", false);
+        Map<String, Object> config = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "fetch.max.wait.ms", 50, "enable.auto.commit", false);
         try (Consumer<byte[], byte[]> consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             for (int partition = 0; partition < PARTITIONS; partition++) {
                 TopicPartition part = new TopicPartition(topic, partition);

@@ -82,6 +82,9 @@ func StartGracchus(t testing.TB, o Options) *Broker {
 	t.Helper()
 	o = o.withDir(t)
 	args := []string{"start"}
+	if level := os.Getenv("COMPAT_LOGS"); level != "" { // debug, say
+		args = append(args, "--log-level", level)
+	}
 	zookeeper := o.ZooKeeper
 	if zookeeper == "" {
 		zookeeper = "embedded"

@@ -60,7 +60,10 @@ func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
-		if t.Failed() {
+		switch {
+		case os.Getenv("COMPAT_LOGS") != "":
+			t.Logf("%s said:\n%s", name, p.Output())
+		case t.Failed():
 			t.Logf("the last lines of %s:\n%s", name, p.Tail(60))
 		}
 	})
