@@ -24,7 +24,7 @@ func TestSessionExpiryInBubble(t *testing.T) {
 
 		p := &b.parts
 		oldEpoch := p.registration.Epoch()
-		controllerEpoch, active := p.controller.Load().Active()
+		controllerEpoch, active := p.controller.Active()
 		if !active {
 			t.Fatal("the only broker is not the controller")
 		}
@@ -42,7 +42,7 @@ func TestSessionExpiryInBubble(t *testing.T) {
 		}
 		createTopic(t, c, "u", 1, nil) // takes a controller
 
-		if epoch, active := p.controller.Load().Active(); !active || epoch != controllerEpoch+1 {
+		if epoch, active := p.controller.Active(); !active || epoch != controllerEpoch+1 {
 			t.Errorf("controller epoch %d, active %v; want %d and true", epoch, active, controllerEpoch+1)
 		}
 		live, _, err := p.zk.Brokers(t.Context(), nil, nil)

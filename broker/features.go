@@ -40,6 +40,13 @@ func (f *features) changed() {
 	}
 }
 
+// onSession looks again in a new session, which has lost the watch.
+func (f *features) onSession(e session.Event) {
+	if e.Kind == session.Connected {
+		f.changed()
+	}
+}
+
 func (f *features) start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
@@ -33,6 +32,7 @@ type parts struct {
 	store     *storage.Store
 	zookeeper *embedded // nil when ZooKeeper is elsewhere
 	session   *session.Client
+	events    fanout // of the session
 	zk        *zkmeta.Client
 	changes   *topics.Changes
 	features  *features
@@ -49,7 +49,7 @@ type parts struct {
 	peers       *peer.Pool
 	producerIDs *producerid.Allocator
 	replicas    *replica.Replicas
-	controller  atomic.Pointer[controller.Controller] // nil until started; the session's events go to it
+	controller  *controller.Controller
 	server      *server.Server
 }
 
@@ -62,7 +62,7 @@ func (p *parts) phases() []phase {
 		{name: "ZooKeeper session", start: p.startSession, stop: p.stopSession},
 		{name: "identity", start: p.identify},
 		{name: "configuration changes", start: p.startChanges, stop: p.stopChanges},
-		{name: "finalized features", start: func(ctx context.Context) error { return p.features.start(ctx) }, stop: func(ctx context.Context) error { return p.features.stop(ctx) }},
+		{name: "finalized features", start: p.startFeatures, stop: p.stopFeatures},
 		{name: "logs", start: p.loadLogs},
 		{name: "listeners", start: p.bindListeners, stop: p.closeListeners},
 		{name: "replicas", start: p.startReplicas, stop: p.stopReplicas},

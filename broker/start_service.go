@@ -82,9 +82,9 @@ func (p *parts) refuseOthers(ctx context.Context) error {
 	return nil
 }
 
-func (p *parts) startController(ctx context.Context) error { return p.controller.Load().Start(ctx) }
+func (p *parts) startController(ctx context.Context) error { return p.controller.Start(ctx) }
 
-func (p *parts) stopController(ctx context.Context) error { return p.controller.Load().Stop(ctx) }
+func (p *parts) stopController(ctx context.Context) error { return p.controller.Stop(ctx) }
 
 // patience is how long clients are kept waiting for topics that do not come to
 // be led, before the broker serves the others.
@@ -130,7 +130,7 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	elected, err := controller.New(controller.Config{
+	p.controller, err = controller.New(controller.Config{
 		BrokerID:    p.id,
 		Listener:    cmp.Or(p.cfg.ControlPlane, p.cfg.InterBroker),
 		InterBroker: p.cfg.InterBroker,
@@ -141,7 +141,7 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.controller.Store(elected)
+	p.events.subscribe(p.controller.OnSession)
 	manager, err := topics.New(topics.Config{Logger: p.logger}, p.zk, p.view, p.settings)
 	if err != nil {
 		return err
@@ -156,7 +156,7 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 		Store:        p.store,
 		Replicas:     p.replicas,
 		Topics:       manager,
-		Controller:   elected,
+		Controller:   p.controller,
 		ProducerIDs:  p.producerIDs,
 		Logger:       p.logger,
 	})

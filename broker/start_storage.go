@@ -83,13 +83,41 @@ func (p *parts) startChanges(ctx context.Context) (err error) {
 		Topic: func(topic string, own map[string]string) {
 			p.store.SetTopicConfig(topic, p.settings.Topic(own))
 		},
+		Broker: p.reloadTopics,
 		Logger: p.logger,
 	}, p.zk, p.settings)
 	if err != nil {
 		return err
 	}
+	p.events.subscribe(p.changes.OnSession)
 	return p.changes.Start(ctx)
 }
+
+// reloadTopics gives every log the configuration that follows from new defaults.
+func (p *parts) reloadTopics() {
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ZooKeeper.SessionTimeout)
+	defer cancel()
+	own, err := topics.TopicConfigs(ctx, p.zk)
+	if err != nil {
+		p.logger.Error("the broker's new defaults are not in effect for topics that exist", "error", err)
+		return
+	}
+	done := map[string]bool{}
+	for tp := range p.store.Logs() {
+		if !done[tp.Topic] {
+			done[tp.Topic] = true
+			p.store.SetTopicConfig(tp.Topic, p.settings.Topic(own[tp.Topic]))
+		}
+	}
+}
+
+func (p *parts) startFeatures(ctx context.Context) error {
+	p.features = newFeatures(p.zk, p.logger)
+	p.events.subscribe(p.features.onSession)
+	return p.features.start(ctx)
+}
+
+func (p *parts) stopFeatures(ctx context.Context) error { return p.features.stop(ctx) }
 
 func (p *parts) stopChanges(ctx context.Context) error { return p.changes.Stop(ctx) }
 

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/gracchus-mq/gracchus/zkmeta"
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
@@ -11,7 +13,7 @@ func (p *parts) startZooKeeper(ctx context.Context) (err error) {
 	if !p.cfg.ZooKeeper.Embedded {
 		return nil
 	}
-	p.zookeeper, err = startEmbedded(ctx, p.env, p.cfg.ZooKeeper, p.cfg.Storage.Dirs[0])
+	p.zookeeper, err = startEmbedded(ctx, p.env, p.cfg.ZooKeeper, p.cfg.Storage.Dirs[0], p.fail)
 	return err
 }
 
@@ -29,15 +31,7 @@ func (p *parts) startSession(ctx context.Context) (err error) {
 		return err
 	}
 	p.zk = zkmeta.New(p.session)
-	p.features = newFeatures(p.zk, p.logger)
-	p.session.OnSession(func(e session.Event) {
-		if e.Kind == session.Connected {
-			p.features.changed()
-		}
-		if c := p.controller.Load(); c != nil {
-			c.OnSession(e)
-		}
-	})
+	p.session.OnSession(p.events.tell)
 	p.registration = &registration{zk: p.zk, store: p.store, session: cfg, logger: p.logger}
 	p.registration.epoch.Store(-1)
 	return p.session.Start(ctx)
@@ -50,4 +44,26 @@ func (p *parts) stopSession(ctx context.Context) error {
 		return err
 	}
 	return p.store.SaveState(sessionFile, nil)
+}
+
+// fanout hands the session's events to components that are built one after the
+// other. It may be used concurrently; subscribers return at once.
+type fanout struct {
+	mu          sync.Mutex
+	subscribers []func(session.Event)
+}
+
+func (f *fanout) subscribe(on func(session.Event)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.subscribers = append(f.subscribers, on)
+}
+
+func (f *fanout) tell(e session.Event) {
+	f.mu.Lock()
+	subscribers := slices.Clone(f.subscribers)
+	f.mu.Unlock()
+	for _, on := range subscribers {
+		on(e)
+	}
 }

@@ -42,8 +42,8 @@ type embedded struct {
 }
 
 // startEmbedded runs the embedded ZooKeeper on the file in dir, and on a TCP
-// address too if one is configured.
-func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir string) (e *embedded, err error) {
+// address too if one is configured. failed is told if its store fails.
+func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir string, failed func(error)) (e *embedded, err error) {
 	path := filepath.Join(dir, embeddedFile)
 	store, err := env.OpenZooKeeperStore(path)
 	if err != nil {
@@ -66,6 +66,12 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 		return e, err
 	}
 	e.serve(e.inside, env.Logger)
+	e.serving.Go(func() {
+		<-e.server.Done()
+		if err := e.server.Err(); err != nil {
+			failed(fmt.Errorf("the embedded ZooKeeper cannot write %s: %w", path, err))
+		}
+	})
 	if cfg.EmbeddedListen == "" {
 		return e, nil
 	}

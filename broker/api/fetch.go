@@ -14,6 +14,7 @@ import (
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
+	"github.com/gracchus-mq/gracchus/storage/commitlog"
 )
 
 // fetchRecords serves records to consumers and followers. Sessions and waiting
@@ -121,6 +122,9 @@ func (h *fetchRecords) result(p *fetch.Result, version int16, hints *hints) fetc
 	}
 	if version >= 13 {
 		out.topic = "" // the id says it
+	}
+	if errors.Is(p.Err, kerr.UnknownTopicOrPartition) || errors.Is(p.Err, kerr.UnknownTopicID) {
+		out.aborted = []commitlog.AbortedTxn{} // as in Kafka: empty where nothing was looked up, else null
 	}
 	if p.Range.Len > 0 {
 		out.records = server.Range{File: p.Range.File, Offset: p.Range.Pos, Len: p.Range.Len, Owner: &p.Range}

@@ -39,7 +39,7 @@ func (h *leaderAndISR) apply(ctx context.Context, version int16, req *kmsg.Leade
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(req.ControllerEpoch, brokerEpoch); err != nil {
+	if err := h.from.admit(brokerEpoch); err != nil {
 		return nil, err
 	}
 	return h.replicas.ApplyRoles(ctx, req.ControllerEpoch, changes)

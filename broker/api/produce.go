@@ -156,10 +156,17 @@ func (p *producing) fail(out *producePartition, err error) {
 	}
 }
 
-// noLogStart are the errors with which Kafka does not tell the log's start.
+// noLogStart are the errors with which Kafka does not tell the log's start: it
+// has not come as far as the log.
 var noLogStart = []error{
 	kerr.UnknownTopicOrPartition, kerr.NotLeaderForPartition, kerr.MessageTooLarge, kerr.RecordListTooLarge,
-	kerr.CorruptMessage, kerr.KafkaStorageError,
+	kerr.CorruptMessage, kerr.KafkaStorageError, kerr.UnsupportedCompressionType,
+}
+
+// isOneBatch is what Kafka asks of the records before it looks for the log.
+func isOneBatch(records []byte) bool {
+	_, rest, err := record.Next(records)
+	return err == nil && len(rest) == 0
 }
 
 // describe adds to an error what helps the client.
@@ -172,7 +179,7 @@ func (p *producing) describe(out *producePartition, tp protocol.TopicPartition, 
 		out.recordErrors = invalid.RecordErrors
 		out.message = stringPtr(invalid.Error())
 	}
-	if part == nil {
+	if part == nil || !isOneBatch(p.req.records) {
 		return
 	}
 	for _, known := range noLogStart {

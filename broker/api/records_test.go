@@ -93,9 +93,9 @@ func TestProduceErrors(t *testing.T) {
 		{"acks", produceOne("t", 0, 2, good()), kerr.InvalidRequiredAcks, 0, -1, false},
 		{"internal", produceOne("__consumer_offsets", 0, 1, good()), kerr.InvalidTopicException, 0, -1, false},
 		{"corrupt", produceOne("t", 0, 1, corrupt), kerr.CorruptMessage, -1, -1, false},
-		{"empty", produceOne("t", 0, 1, []byte{}), kerr.InvalidRecord, 0, -1, false},
-		{"null", produceOne("t", 0, 1, nil), kerr.InvalidRecord, 0, -1, false},
-		{"two batches", produceOne("t", 0, 1, append(good(), good()...)), kerr.InvalidRecord, 0, -1, false},
+		{"empty", produceOne("t", 0, 1, []byte{}), kerr.InvalidRecord, -1, -1, false},
+		{"null", produceOne("t", 0, 1, nil), kerr.InvalidRecord, -1, -1, false},
+		{"two batches", produceOne("t", 0, 1, append(good(), good()...)), kerr.InvalidRecord, -1, -1, false},
 		{"too large", produceOne("t", 0, 1, batch(1, 1<<20)), kerr.MessageTooLarge, -1, -1, false},
 		{"no transaction", func() *kmsg.ProduceRequest {
 			r := produceOne("t", 0, 1, transactional())

@@ -77,7 +77,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	dirsHandler := &describeLogDirs{dirs: d.Store, codes: codes}
 
 	leaderHandler := &leaderAndISR{from: from, replicas: d.Replicas, codes: codes}
-	updateHandler := &updateMetadata{from: from, view: d.View, codes: codes}
+	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, codes: codes}
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 

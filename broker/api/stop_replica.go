@@ -42,7 +42,7 @@ func (h *stopReplica) apply(version int16, req *kmsg.StopReplicaRequest, changes
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(req.ControllerEpoch, brokerEpoch); err != nil {
+	if err := h.from.admit(brokerEpoch); err != nil {
 		return nil, err
 	}
 	return h.replicas.StopReplicas(req.ControllerEpoch, changes)

@@ -8,13 +8,15 @@ import (
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/replica"
 )
 
 // updateMetadata takes over what the controller says about the cluster.
 type updateMetadata struct {
-	from  *fromController
-	view  *cluster.View
-	codes codes
+	from     *fromController
+	view     *cluster.View
+	replicas *replica.Replicas
+	codes    codes
 }
 
 func (h *updateMetadata) handle(_ context.Context, r *server.Request, req *kmsg.UpdateMetadataRequest) (*kmsg.UpdateMetadataResponse, error) {
@@ -25,7 +27,11 @@ func (h *updateMetadata) handle(_ context.Context, r *server.Request, req *kmsg.
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(req.ControllerEpoch, brokerEpoch); err != nil {
+	err := h.from.admit(brokerEpoch)
+	if err == nil {
+		err = h.replicas.ObserveController(req.ControllerEpoch)
+	}
+	if err != nil {
 		resp.ErrorCode = h.codes.of(err)
 		return resp, nil
 	}
