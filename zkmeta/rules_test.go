@@ -113,6 +113,18 @@ func TestClaimAgain(t *testing.T) {
 	}
 }
 
+// TestSameEpochOfAnother: an election is not ours because broker id and epoch are
+// what we wanted; the session must be ours too.
+func TestSameEpochOfAnother(t *testing.T) {
+	f := newFixture(t)
+	f.ok(f.admin.EnsurePaths(f.ctx))
+	claim, _, err := f.admin.ClaimController(f.ctx, f.admin.Session().SessionID(), 1)
+	f.ok(err)
+	if _, won, taken, err := f.c.claimedAfterAll(f.ctx, Claim{Session: f.id(), BrokerID: 1, Epoch: claim.Epoch}); won || !taken || err != nil {
+		t.Errorf("won %v, taken %v, %v", won, taken, err)
+	}
+}
+
 // TestStateConflict: a partition that somebody else changed keeps what it has, its
 // neighbours are written, and the caller learns what stands there.
 func TestStateConflict(t *testing.T) {

@@ -110,8 +110,7 @@ func (cn *conn) wakeWriter() {
 	}
 }
 
-// fail ends the connection. The first reason stands. Calls without an answer get
-// errConnection, after the answers that came before.
+// fail ends the connection. The first reason stands.
 func (cn *conn) fail(err error) {
 	cn.mu.Lock()
 	if cn.err != nil {
@@ -119,11 +118,20 @@ func (cn *conn) fail(err error) {
 		return
 	}
 	cn.err = err
-	pending := cn.pending
-	cn.pending, cn.out = nil, nil
+	cn.out = nil
 	cn.mu.Unlock()
 	close(cn.dead)
 	cn.net.Close()
+}
+
+// abandon gives errConnection to the calls that will have no answer. The reader does
+// it last, so that an answer that had arrived when the connection failed still
+// counts.
+func (cn *conn) abandon() {
+	cn.mu.Lock()
+	pending := cn.pending
+	cn.pending = nil
+	cn.mu.Unlock()
 	for _, call := range pending {
 		cn.c.dispatch.put(func() {
 			call.result = Result{Err: errConnection}
@@ -179,6 +187,7 @@ func (cn *conn) silence() time.Duration { return cn.timeout * 2 / 3 }
 // read takes replies and events until the connection fails.
 func (cn *conn) read() {
 	defer cn.ended.Done()
+	defer cn.abandon()
 	for {
 		cn.net.SetReadDeadline(time.Now().Add(cn.silence()))
 		h, body, err := cn.readFrame()
