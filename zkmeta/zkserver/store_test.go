@@ -353,3 +353,56 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d nodes acknowledged over 5 kills", total)
 }
+
+// A loss of power while bbolt writes its last page of a commit, one of the two
+// meta pages, leaves that page torn: the file then holds the commit before.
+func TestTornCommit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zk")
+	s := openBolt(t, path)
+	page := os.Getpagesize()
+	var states []map[string]string
+	for i := range 6 {
+		if err := s.Commit([]zkserver.Change{
+			{Bucket: zkserver.BucketMeta, Key: "n", Value: []byte{byte(i)}},
+			{Bucket: zkserver.BucketNodes, Key: fmt.Sprintf("/%d", i), Value: make([]byte, 3000)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		states = append(states, contents(t, s))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[int]bool{}
+	for meta := range 2 {
+		for _, from := range []int{20, 40, 60, 70} { // past the page's header
+			torn := bytes.Clone(whole)
+			for i := from; i < 80; i++ {
+				torn[meta*page+i] ^= 0x55
+			}
+			file := fmt.Sprintf("%s-%d-%d", path, meta, from)
+			if err := os.WriteFile(file, torn, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := openBolt(t, file)
+			got := fmt.Sprint(contents(t, s))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			state := 0
+			for i := range states {
+				if got == fmt.Sprint(states[i]) {
+					state = i
+				}
+			}
+			found[state] = true
+		}
+	}
+	if len(found) != 2 || !found[5] || !found[4] {
+		t.Errorf("states after a torn meta page: %v, want the last commit and the one before", found)
+	}
+}
