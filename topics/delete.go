@@ -43,7 +43,7 @@ func (m *Manager) deleteOne(ctx context.Context, name string) error {
 		return kerr.UnknownTopicOrPartition
 	}
 	if err == nil {
-		m.cfg.Logger.Info("deleting a topic", "topic", name)
+		m.cfg.Logger.Debug("asked for the deletion of a topic", "topic", name)
 	}
 	return err
 }
