@@ -104,9 +104,16 @@ func TestIdlePartitionsCostNoIO(t *testing.T) {
 		s := started(t, cfg, faults)
 		defer stop(t, s)
 		for i := range int32(100) {
-			log := mustCreate(t, s, tp("t", i))
-			fill(t, log, 1)
-			log.AdvanceHighWatermark(2)
+			cfg := smallTopic()
+			if i%2 == 0 {
+				cfg.RetentionMS, cfg.RetentionBytes = (7 * 24 * time.Hour).Milliseconds(), 1<<30
+			}
+			log, err := s.Create(tp("t", i), protocol.TopicID{1}, cfg, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(t, log, 20)
+			log.AdvanceHighWatermark(40)
 		}
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
