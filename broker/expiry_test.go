@@ -77,6 +77,45 @@ func TestRestartAfterKillInBubble(t *testing.T) {
 	})
 }
 
+// A topic whose deletion was under way when the broker died does not keep the
+// next process from serving the others.
+func TestRestartInTheMiddleOfADeletionInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost()
+		b := h.start(t, nil)
+		c := h.client(t)
+		createTopic(t, c, "doomed", 1, nil)
+		createTopic(t, c, "t", 1, nil)
+		c.Close()
+		// From here on nobody works on deletions.
+		if err := b.parts.controller.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.parts.zk.RequestTopicDeletion(t.Context(), "doomed"); err != nil {
+			t.Fatal(err)
+		}
+		killed := h.kill(t)
+		stop(t, b)
+
+		began := time.Now()
+		b = killed.start(t, nil)
+		defer stop(t, b)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the restart took %v", took)
+		}
+		for {
+			names, err := b.parts.zk.Topics(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.Equal(names, []string{"t"}) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
 // A broker refuses a cluster that has other members: it does not replicate yet.
 func TestRefusesOtherBrokersInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

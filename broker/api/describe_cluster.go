@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -30,6 +31,7 @@ func (h *describeCluster) handle(_ context.Context, r *server.Request, req *kmsg
 			resp.ErrorMessage = stringPtr("The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
 		} else {
 			resp.ErrorCode = kerr.UnsupportedEndpointType.Code
+			resp.ErrorMessage = stringPtr(fmt.Sprintf("Unsupported endpoint type %d", req.EndpointType))
 		}
 		return resp, nil
 	}

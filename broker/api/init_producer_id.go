@@ -19,7 +19,7 @@ type initProducerID struct {
 func (h *initProducerID) handle(ctx context.Context, r *server.Request, req *kmsg.InitProducerIDRequest) (*kmsg.InitProducerIDResponse, error) {
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
-	hasID, hasEpoch := req.ProducerID >= 0, req.ProducerEpoch >= 0
+	hasID, hasEpoch := req.ProducerID != -1, req.ProducerEpoch != -1
 	switch {
 	case r.Header.Version >= 3 && hasID != hasEpoch:
 		resp.ErrorCode = kerr.InvalidRequest.Code

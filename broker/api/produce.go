@@ -55,7 +55,9 @@ func (h *produce) handle(_ context.Context, r *server.Request) error {
 	}
 	p.response = newProduceResponse(r.NewReply(), r.Header.Version, p.req.topics)
 	for p.req.nextTopic() {
-		p.topic()
+		if p.req.partitions > 0 {
+			p.topic()
+		}
 	}
 	p.response.end(p.hints.nodes)
 	switch {
@@ -160,7 +162,7 @@ func (p *producing) fail(out *producePartition, err error) {
 // has not come as far as the log.
 var noLogStart = []error{
 	kerr.UnknownTopicOrPartition, kerr.NotLeaderForPartition, kerr.MessageTooLarge, kerr.RecordListTooLarge,
-	kerr.CorruptMessage, kerr.KafkaStorageError, kerr.UnsupportedCompressionType,
+	kerr.CorruptMessage, kerr.KafkaStorageError, kerr.UnsupportedCompressionType, kerr.InvalidRequiredAcks,
 }
 
 // isOneBatch is what Kafka asks of the records before it looks for the log.

@@ -14,7 +14,7 @@ type produceRequest struct {
 	transactionalID []byte // nil if null
 	acks            int16
 	timeoutMS       int32
-	topics          int // number of topics
+	topics          int // number of topics that have partitions
 	allPartitions   int // number of partitions of all topics
 	recordBytes     int // of all partitions
 
@@ -42,11 +42,13 @@ func (p *produceRequest) decode(version int16, body []byte) error {
 	}
 	p.acks = p.r.int16()
 	p.timeoutMS = p.r.int32()
-	p.topics = p.r.array(leastProduceTopic)
-	p.topicsLeft = p.topics
+	p.topicsLeft = p.r.array(leastProduceTopic)
 	start := *p
 	for p.nextTopic() {
 		p.allPartitions += p.partitions
+		if p.partitions > 0 {
+			p.topics++
+		}
 		for p.nextPartition() {
 			p.recordBytes += len(p.records)
 		}
@@ -54,7 +56,7 @@ func (p *produceRequest) decode(version int16, body []byte) error {
 	if p.r.tags(nil); p.r.bad {
 		return errMalformed
 	}
-	start.allPartitions, start.recordBytes = p.allPartitions, p.recordBytes
+	start.topics, start.allPartitions, start.recordBytes = p.topics, p.allPartitions, p.recordBytes
 	*p = start
 	return nil
 }

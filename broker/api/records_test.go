@@ -90,7 +90,7 @@ func TestProduceErrors(t *testing.T) {
 		{"no topic", produceOne("no", 0, 1, good()), kerr.UnknownTopicOrPartition, -1, -1, false},
 		{"no partition", produceOne("t", 9, 1, good()), kerr.UnknownTopicOrPartition, -1, -1, false},
 		{"other leader", produceOne("elsewhere", 0, 1, good()), kerr.NotLeaderForPartition, -1, 2, false},
-		{"acks", produceOne("t", 0, 2, good()), kerr.InvalidRequiredAcks, 0, -1, false},
+		{"acks", produceOne("t", 0, 2, good()), kerr.InvalidRequiredAcks, -1, -1, false},
 		{"internal", produceOne("__consumer_offsets", 0, 1, good()), kerr.InvalidTopicException, 0, -1, false},
 		{"corrupt", produceOne("t", 0, 1, corrupt), kerr.CorruptMessage, -1, -1, false},
 		{"empty", produceOne("t", 0, 1, []byte{}), kerr.InvalidRecord, -1, -1, false},
@@ -562,5 +562,19 @@ func TestDescribeLogDirs(t *testing.T) {
 	none.Topics = []kmsg.DescribeLogDirsRequestTopic{}
 	if d := call[*kmsg.DescribeLogDirsResponse](w, 4, none).Dirs[0]; len(d.Topics) != 0 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// A topic without partitions is not answered, as in Kafka.
+func TestProduceToNoPartition(t *testing.T) {
+	w := newWorld(t)
+	w.lead("t", 1, 0)
+	req := produceOne("t", 0, 1, batch(1, 1))
+	req.Topics = append([]kmsg.ProduceRequestTopic{{Topic: "t"}}, req.Topics...)
+	for version := int16(3); version <= 11; version++ {
+		resp := call[*kmsg.ProduceResponse](w, version, req)
+		if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 || resp.Topics[0].Partitions[0].ErrorCode != 0 {
+			t.Errorf("v%d: %+v", version, resp.Topics)
+		}
 	}
 }
