@@ -4,6 +4,7 @@
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # used by those who source this
 repository=$(dirname "$scripts")
+# shellcheck disable=SC2034
 cache=${GRACCHUS_CACHE:-$HOME/.cache/gracchus}
 
 die() {
