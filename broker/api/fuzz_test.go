@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -48,11 +49,14 @@ func FuzzRequest(f *testing.F) {
 		}
 		frame = append(frame, body...)
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-		c := w.dial(w.brokers)
+		c, err := w.brokers.Dial(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer c.Close()
 		go c.Write(frame)
 		c.SetReadDeadline(time.Now().Add(testWait))
-		if _, err := protocol.ReadFrame(c, 100<<20, nil); errors.Is(err, os.ErrDeadlineExceeded) || err != nil && !errors.Is(err, io.EOF) {
+		if _, err = protocol.ReadFrame(c, 100<<20, nil); errors.Is(err, os.ErrDeadlineExceeded) || err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		if strings.Contains(w.logs.String(), "panic") {

@@ -50,7 +50,7 @@ type world struct {
 	clients  *inproc.Listener // listener CLIENT, for clients only
 	conn     net.Conn         // to brokers; see call
 	next     int32
-	logs     bytes.Buffer
+	logs     logBuffer
 }
 
 const (
@@ -86,7 +86,7 @@ func newWorld(t testing.TB, properties ...string) *world {
 	check("replicas")
 	err = errors.Join(w.store.Start(context.Background()), w.replicas.Start(context.Background()))
 	check("start")
-	log := slog.New(slog.NewTextHandler(&lockedWriter{w: &w.logs}, nil))
+	log := slog.New(slog.NewTextHandler(&w.logs, nil))
 	w.routes, err = Routes(Deps{
 		BrokerID: self, ClusterID: clusterID,
 		BrokerEpoch: func() int64 { return 30 }, FeatureEpoch: func() int64 { return 5 },
@@ -113,15 +113,22 @@ func newWorld(t testing.TB, properties ...string) *world {
 	return w
 }
 
-type lockedWriter struct {
+// logBuffer keeps what was logged.
+type logBuffer struct {
 	mu sync.Mutex
-	w  io.Writer
+	b  strings.Builder
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (w *world) topicConfig(topic string) *config.Topic { return w.settings.Topic(w.topics.own[topic]) }
