@@ -51,6 +51,8 @@ func (s *Store) Load(ctx context.Context, topicConfig func(topic string) *config
 			d.fail(err)
 		}
 	}
+	s.setLoading(true)
+	defer s.setLoading(false)
 	jobs := s.sortOut(all, onDisk)
 	configs := topicConfigs(jobs, topicConfig)
 	var progress atomic.Int64
@@ -75,6 +77,17 @@ func (s *Store) Load(ctx context.Context, topicConfig func(topic string) *config
 		s.logger.Info("loaded logs", "count", len(jobs), "took", time.Since(begun).Round(time.Millisecond))
 	}
 	return nil
+}
+
+// setLoading says whether changes of configurations must be kept for logs that
+// are being opened.
+func (s *Store) setLoading(loading bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changedWhileLoading = nil
+	if loading {
+		s.changedWhileLoading = map[string]*config.Topic{}
+	}
 }
 
 // begin consumes the clean-shutdown marker and reads the checkpoints. From here
@@ -195,6 +208,9 @@ func (s *Store) openFound(f *found, l *lines, cfg *config.Topic) error {
 	d.checkpoints.add(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if newer, changed := s.changedWhileLoading[f.tp.Topic]; changed {
+		log.SetConfig(newer)
+	}
 	if f.kind == futureDir {
 		s.aside = append(s.aside, h)
 	} else {

@@ -532,3 +532,24 @@ func TestSetTopicConfig(t *testing.T) {
 		t.Error("the configuration went elsewhere")
 	}
 }
+
+// A change that comes while logs are loaded is not lost on those that are opened
+// after it with what was read before it.
+func TestSetTopicConfigWhileLoading(t *testing.T) {
+	mem := vfs.NewMem()
+	s := loaded(t, mem, "/a")
+	mustCreate(t, s, tp("t", 0))
+	stop(t, s)
+	s = mustOpen(t, mem, "/a")
+	defer stop(t, s)
+	newer := smallTopic()
+	if err := s.Load(t.Context(), func(topic string) *config.Topic {
+		s.SetTopicConfig(topic, newer)
+		return smallTopic()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if log, _ := s.Log(tp("t", 0)); log.Config() != newer {
+		t.Error("the change is lost")
+	}
+}

@@ -60,6 +60,10 @@ type Store struct {
 	started bool
 	stopped bool
 
+	// changedWhileLoading holds what SetTopicConfig has said since the
+	// configurations for loading were taken; nil outside Load.
+	changedWhileLoading map[string]*config.Topic
+
 	failed  chan *directory // directories that have just failed; never full
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -225,14 +229,18 @@ func (s *Store) serves(h *hosted) bool {
 	return s.live[h.tp.Topic][h.tp.Partition] == h
 }
 
-// SetTopicConfig gives all logs of a topic a new configuration.
+// SetTopicConfig gives all logs of a topic a new configuration, also those that
+// Load is yet to open.
 func (s *Store) SetTopicConfig(topic string, cfg *config.Topic) {
-	s.mu.RLock()
+	s.mu.Lock()
+	if s.changedWhileLoading != nil {
+		s.changedWhileLoading[topic] = cfg
+	}
 	logs := make([]*hosted, 0, len(s.live[topic]))
 	for _, h := range s.live[topic] {
 		logs = append(logs, h)
 	}
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	for _, h := range logs {
 		h.log.SetConfig(cfg)
 		h.dir.flushSoon()

@@ -109,7 +109,7 @@ func (w *watchedFS) MkdirAll(name string, perm fs.FileMode) error {
 		return err
 	}
 	err := w.fs.MkdirAll(name, perm)
-	w.named(name)
+	w.names.Add(1) // it may have made several levels
 	return w.check(err)
 }
 

@@ -162,6 +162,29 @@ func TestSyncedFilesAreReachable(t *testing.T) {
 	}
 }
 
+// The same for names that are synced.
+func TestSyncedNamesAreReachable(t *testing.T) {
+	for seed := range uint64(200) {
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("/d", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := mem.SyncDir("/"); err != nil {
+			t.Fatal(err)
+		}
+		d := newDirectory("/d", mem, make(chan *directory, 1))
+		if err := d.fs.MkdirAll("/d/t-0/x", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.fs.SyncDir("/d/t-0"); err != nil {
+			t.Fatal(err)
+		}
+		if after := mem.Crash(rand.New(rand.NewPCG(seed, 1))); !exists(t, after, "/d/t-0/x") {
+			t.Fatalf("seed %d: gone", seed)
+		}
+	}
+}
+
 // Ten thousand new partitions cost one fsync of the log directory.
 func TestNamesAreSyncedTogether(t *testing.T) {
 	faults, d, _ := watched(t)
