@@ -26,11 +26,14 @@
 //	log.go          the Log, its options, its offsets
 //	append.go       appending as leader and as follower
 //	roll.go         when a new segment begins, and how the old one is sealed
-//	read.go         offset → file range
+//	read.go         offset → file range; tail.go: where the newest batches lie
 //	lookup.go       timestamp → offset, offset of the newest timestamp
-//	segment.go      one segment: its files, and scanning its batches
+//	segment.go      one segment; scan.go: the batches in its file
+//	index.go        what the indexes have in common
 //	offset_index.go, time_index.go, txn_index.go, epochs.go, metadata.go
 //	load.go         opening a log; recover.go: making it whole after a crash
+//	replace.go      finishing what compaction had begun before a crash
+//	snapshots.go    the producers' state: written, and rebuilt
 //	truncate.go     cutting the end off; retention.go: dropping the beginning
 //	sync.go         group commit, and what may be called durable
 //	close.go        leaving a log so that nobody has to recover it

@@ -39,9 +39,10 @@ type Options struct {
 	Files *FileCache
 	// ProducerIDExpiration is producer.id.expiration.ms.
 	ProducerIDExpiration time.Duration
-	// OnTruncate, if set, is called when the recovery point has gone down and
-	// before anything is appended: the recovery-point checkpoint must be written
-	// then, or a later crash would take offsets for durable that are not. It is
+	// OnTruncate, if set, is called when the recovery point or the start offset
+	// may have gone down, and before anything is appended. Their checkpoints must
+	// be written then, or after a later crash a recovery point would pass for
+	// durable that is not, or a log that ends below its start for lost. It is
 	// called with the log's locks held: of the log it may read offsets only.
 	OnTruncate func() error
 	Logger     *slog.Logger // nil discards

@@ -79,6 +79,11 @@ func (l *Log) DeleteExpired(now time.Time) (int, error) {
 		}
 		list = l.list()
 	}
+	// What is left must be durable before the rest goes: the name of a segment
+	// that was just begun may not be.
+	if err := l.syncDir(); err != nil {
+		return 0, err
+	}
 	l.publish(slices.Clone(list[n:]))
 	if err := l.advanceStart(list[n].base); err != nil {
 		return 0, err

@@ -161,6 +161,9 @@ func (l *Log) restartAt(offset int64) error {
 	if err := l.startEmpty(offset); err != nil {
 		return l.fail("truncating", err)
 	}
+	if err := l.syncDir(); err != nil {
+		return err
+	}
 	if l.onTruncate != nil {
 		if err := l.onTruncate(); err != nil {
 			return l.fail("truncating", err)
