@@ -17,15 +17,12 @@ type Broker struct {
 	ZooKeeper       ZooKeeper
 	Storage         Storage
 	Topics          Topics
-	Replication     Replication
 	Fetch           Fetch
 	Producers       Producers
-	Groups          Groups
 	Offsets         Offsets
 	Transactions    Transactions
 	RequestTimeout  time.Duration // request.timeout.ms: broker to broker
-	Shutdown        Shutdown
-	ProtocolVersion string // inter.broker.protocol.version as given, e.g. "3.9-IV0"
+	ProtocolVersion string        // inter.broker.protocol.version as given, e.g. "3.9-IV0"
 
 	Log Topic // what a topic without values of its own gets
 }
@@ -40,17 +37,11 @@ type Listener struct {
 
 // Network bounds what connections may use.
 type Network struct {
-	MaxRequestBytes         int32 // socket.request.max.bytes
-	SendBufferBytes         int32 // socket.send.buffer.bytes; −1: the system's default
-	ReceiveBufferBytes      int32 // socket.receive.buffer.bytes; −1: the system's default
-	MaxConnections          int32 // max.connections
-	MaxConnectionsPerIP     int32 // max.connections.per.ip
-	MaxPerIPOverrides       map[string]int32
-	MaxConnectionRate       int32         // max.connection.creation.rate, per second
-	MaxIdle                 time.Duration // connections.max.idle.ms; < 0 never
-	SetupTimeout            time.Duration // socket.connection.setup.timeout.ms
-	SetupTimeoutMax         time.Duration
-	ControllerSocketTimeout time.Duration // controller.socket.timeout.ms
+	MaxRequestBytes     int32 // socket.request.max.bytes
+	MaxConnections      int32 // max.connections
+	MaxConnectionsPerIP int32 // max.connections.per.ip
+	MaxPerIPOverrides   map[string]int32
+	MaxIdle             time.Duration // connections.max.idle.ms; < 0 never
 }
 
 // ZooKeeper says where cluster state lives.
@@ -67,26 +58,12 @@ type ZooKeeper struct {
 // Storage is how log directories are kept.
 type Storage struct {
 	Dirs                       []string
-	RecoveryThreadsPerDir      int32
 	RetentionCheck             time.Duration // log.retention.check.interval.ms
 	InitialTaskDelay           time.Duration // log.initial.task.delay.ms
-	FlushSchedulerInterval     time.Duration // log.flush.scheduler.interval.ms; very large: never
 	RecoveryCheckpointInterval time.Duration // log.flush.offset.checkpoint.interval.ms
 	StartCheckpointInterval    time.Duration // log.flush.start.offset.checkpoint.interval.ms
 	HWCheckpointInterval       time.Duration // replica.high.watermark.checkpoint.interval.ms
 	MaxOpenFiles               int           // gracchus.log.max.open.files: bound of the descriptor cache; 0: from the process's limit
-	Cleaner                    Cleaner
-}
-
-// Cleaner holds the log cleaner's settings.
-type Cleaner struct {
-	Enable              bool
-	Threads             int32
-	DedupeBufferBytes   int64
-	IOBufferBytes       int32
-	IOBufferLoadFactor  float64
-	MaxIOBytesPerSecond float64
-	Backoff             time.Duration
 }
 
 // Topics is how topics come into being.
@@ -95,23 +72,6 @@ type Topics struct {
 	DeleteEnable             bool
 	NumPartitions            int32
 	DefaultReplicationFactor int16
-}
-
-// Replication is how replicas follow and leaders are chosen.
-type Replication struct {
-	LagTimeMax                time.Duration // replica.lag.time.max.ms
-	FetchWaitMax              time.Duration
-	FetchMinBytes             int32
-	FetchMaxBytes             int32
-	FetchResponseMaxBytes     int32
-	FetchBackoff              time.Duration
-	SocketTimeout             time.Duration
-	SocketReceiveBufferBytes  int32
-	Fetchers                  int32
-	SelectorClass             string
-	AutoLeaderRebalance       bool
-	LeaderImbalanceCheck      time.Duration
-	LeaderImbalancePercentage int32
 }
 
 // Fetch bounds what consumers ask for.
@@ -126,44 +86,17 @@ type Producers struct {
 	ExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
 }
 
-// Groups holds the group coordinator's settings.
-type Groups struct {
-	MinSessionTimeout     time.Duration
-	MaxSessionTimeout     time.Duration
-	InitialRebalanceDelay time.Duration
-	MaxSize               int32
-}
-
-// Offsets holds the settings of committed offsets and their topic.
+// Offsets holds the settings of the topic of committed offsets.
 type Offsets struct {
 	Partitions        int32
 	ReplicationFactor int16
 	SegmentBytes      int32
-	CompressionCodec  int32 // 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd
-	Retention         time.Duration
-	RetentionCheck    time.Duration
-	CommitTimeout     time.Duration
-	MetadataMaxBytes  int32
-	LoadBufferBytes   int32
 }
 
-// Transactions holds the transaction coordinator's settings and its topic's.
+// Transactions holds the settings of the topic of transactions' states.
 type Transactions struct {
-	Partitions            int32
-	ReplicationFactor     int16
-	MinISR                int32
-	SegmentBytes          int32
-	LoadBufferBytes       int32
-	MaxTimeout            time.Duration
-	IDExpiration          time.Duration
-	AbortCheck            time.Duration
-	ExpiredCheck          time.Duration
-	PartitionVerification bool
-}
-
-// Shutdown is how a broker hands over its leaderships before it stops.
-type Shutdown struct {
-	Controlled   bool
-	MaxRetries   int32
-	RetryBackoff time.Duration
+	Partitions        int32
+	ReplicationFactor int16
+	MinISR            int32
+	SegmentBytes      int32
 }

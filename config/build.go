@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // build makes a snapshot of broker properties, all layers merged, and checks
@@ -19,14 +18,9 @@ func build(given map[string]string) (*Broker, error) {
 		ID: v.int32("broker.id"), IDGeneration: v.bool("broker.id.generation.enable"), ReservedMaxID: v.int32("reserved.broker.max.id"),
 		Rack: v.string("broker.rack"), ProtocolVersion: v.string("inter.broker.protocol.version"),
 		RequestTimeout: v.millis("request.timeout.ms"),
-		Shutdown: Shutdown{
-			Controlled: v.bool("controlled.shutdown.enable"), MaxRetries: v.int32("controlled.shutdown.max.retries"),
-			RetryBackoff: v.millis("controlled.shutdown.retry.backoff.ms"),
-		},
-		Storage: storageOf(v), Topics: topicsOf(v), Replication: replicationOf(v),
+		Storage:        storageOf(v), Topics: topicsOf(v),
 		Fetch:        Fetch{MaxBytes: v.int32("fetch.max.bytes"), MaxSessions: v.int32("max.incremental.fetch.session.cache.slots")},
 		Producers:    Producers{Expiration: v.millis("producer.id.expiration.ms"), ExpirationCheck: v.millis("producer.id.expiration.check.interval.ms")},
-		Groups:       groupsOf(v),
 		Offsets:      offsetsOf(v),
 		Transactions: transactionsOf(v),
 		Log:          *topicFrom(v, nil),
@@ -46,13 +40,9 @@ func build(given map[string]string) (*Broker, error) {
 
 func networkOf(v values) (Network, error) {
 	n := Network{
-		MaxRequestBytes: v.int32("socket.request.max.bytes"), SendBufferBytes: v.int32("socket.send.buffer.bytes"),
-		ReceiveBufferBytes: v.int32("socket.receive.buffer.bytes"),
-		MaxConnections:     v.int32("max.connections"), MaxConnectionsPerIP: v.int32("max.connections.per.ip"),
-		MaxPerIPOverrides: map[string]int32{}, MaxConnectionRate: v.int32("max.connection.creation.rate"),
-		MaxIdle:      v.millis("connections.max.idle.ms"),
-		SetupTimeout: v.millis("socket.connection.setup.timeout.ms"), SetupTimeoutMax: v.millis("socket.connection.setup.timeout.max.ms"),
-		ControllerSocketTimeout: v.millis("controller.socket.timeout.ms"),
+		MaxRequestBytes: v.int32("socket.request.max.bytes"), MaxIdle: v.millis("connections.max.idle.ms"),
+		MaxConnections: v.int32("max.connections"), MaxConnectionsPerIP: v.int32("max.connections.per.ip"),
+		MaxPerIPOverrides: map[string]int32{},
 	}
 	const perIP = "max.connections.per.ip.overrides"
 	for _, item := range splitNonEmpty(v.string(perIP)) {
@@ -126,19 +116,12 @@ func storageOf(v values) Storage {
 		dirs = v.list("log.dirs")
 	}
 	return Storage{
-		Dirs: dirs, RecoveryThreadsPerDir: v.int32("num.recovery.threads.per.data.dir"),
+		Dirs:           dirs,
 		RetentionCheck: v.millis("log.retention.check.interval.ms"), InitialTaskDelay: v.millis("log.initial.task.delay.ms"),
-		FlushSchedulerInterval:     v.millis("log.flush.scheduler.interval.ms"),
 		RecoveryCheckpointInterval: v.millis("log.flush.offset.checkpoint.interval.ms"),
 		StartCheckpointInterval:    v.millis("log.flush.start.offset.checkpoint.interval.ms"),
 		HWCheckpointInterval:       v.millis("replica.high.watermark.checkpoint.interval.ms"),
 		MaxOpenFiles:               int(v.int32("gracchus.log.max.open.files")),
-		Cleaner: Cleaner{
-			Enable: v.bool("log.cleaner.enable"), Threads: v.int32("log.cleaner.threads"),
-			DedupeBufferBytes: v.int64("log.cleaner.dedupe.buffer.size"), IOBufferBytes: v.int32("log.cleaner.io.buffer.size"),
-			IOBufferLoadFactor: v.float64("log.cleaner.io.buffer.load.factor"), MaxIOBytesPerSecond: v.float64("log.cleaner.io.max.bytes.per.second"),
-			Backoff: v.millis("log.cleaner.backoff.ms"),
-		},
 	}
 }
 
@@ -149,33 +132,10 @@ func topicsOf(v values) Topics {
 	}
 }
 
-func replicationOf(v values) Replication {
-	return Replication{
-		LagTimeMax: v.millis("replica.lag.time.max.ms"), FetchWaitMax: v.millis("replica.fetch.wait.max.ms"),
-		FetchMinBytes: v.int32("replica.fetch.min.bytes"), FetchMaxBytes: v.int32("replica.fetch.max.bytes"),
-		FetchResponseMaxBytes: v.int32("replica.fetch.response.max.bytes"), FetchBackoff: v.millis("replica.fetch.backoff.ms"),
-		SocketTimeout: v.millis("replica.socket.timeout.ms"), SocketReceiveBufferBytes: v.int32("replica.socket.receive.buffer.bytes"),
-		Fetchers: v.int32("num.replica.fetchers"), SelectorClass: v.string("replica.selector.class"),
-		AutoLeaderRebalance:       v.bool("auto.leader.rebalance.enable"),
-		LeaderImbalanceCheck:      duration(v.int64("leader.imbalance.check.interval.seconds"), time.Second),
-		LeaderImbalancePercentage: v.int32("leader.imbalance.per.broker.percentage"),
-	}
-}
-
-func groupsOf(v values) Groups {
-	return Groups{
-		MinSessionTimeout: v.millis("group.min.session.timeout.ms"), MaxSessionTimeout: v.millis("group.max.session.timeout.ms"),
-		InitialRebalanceDelay: v.millis("group.initial.rebalance.delay.ms"), MaxSize: v.int32("group.max.size"),
-	}
-}
-
 func offsetsOf(v values) Offsets {
 	return Offsets{
 		Partitions: v.int32("offsets.topic.num.partitions"), ReplicationFactor: v.int16("offsets.topic.replication.factor"),
-		SegmentBytes: v.int32("offsets.topic.segment.bytes"), CompressionCodec: v.int32("offsets.topic.compression.codec"),
-		Retention:      duration(v.int64("offsets.retention.minutes"), time.Minute),
-		RetentionCheck: v.millis("offsets.retention.check.interval.ms"), CommitTimeout: v.millis("offsets.commit.timeout.ms"),
-		MetadataMaxBytes: v.int32("offset.metadata.max.bytes"), LoadBufferBytes: v.int32("offsets.load.buffer.size"),
+		SegmentBytes: v.int32("offsets.topic.segment.bytes"),
 	}
 }
 
@@ -183,11 +143,6 @@ func transactionsOf(v values) Transactions {
 	return Transactions{
 		Partitions: v.int32("transaction.state.log.num.partitions"), ReplicationFactor: v.int16("transaction.state.log.replication.factor"),
 		MinISR: v.int32("transaction.state.log.min.isr"), SegmentBytes: v.int32("transaction.state.log.segment.bytes"),
-		LoadBufferBytes: v.int32("transaction.state.log.load.buffer.size"), MaxTimeout: v.millis("transaction.max.timeout.ms"),
-		IDExpiration:          v.millis("transactional.id.expiration.ms"),
-		AbortCheck:            v.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
-		ExpiredCheck:          v.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
-		PartitionVerification: v.bool("transaction.partition.verification.enable"),
 	}
 }
 
@@ -221,7 +176,7 @@ func checkRules(b *Broker, v values) error {
 	if len(b.Storage.Dirs) == 0 {
 		return wrongValue("log.dirs", shown("log.dirs"), "at least one directory")
 	}
-	if r := b.Replication; r.FetchWaitMax > r.SocketTimeout || r.FetchWaitMax > r.LagTimeMax {
+	if wait := v.int64("replica.fetch.wait.max.ms"); wait > v.int64("replica.socket.timeout.ms") || wait > v.int64("replica.lag.time.max.ms") {
 		return wrongValue("replica.fetch.wait.max.ms", shown("replica.fetch.wait.max.ms"), "at most replica.socket.timeout.ms and replica.lag.time.max.ms")
 	}
 	if queued, largest := v.int64("queued.max.request.bytes"), v.int64("socket.request.max.bytes"); queued > 0 && queued < largest {

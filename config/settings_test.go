@@ -132,13 +132,13 @@ func TestDynamicLayers(t *testing.T) {
 }
 
 func TestBrokerTimes(t *testing.T) {
-	s, _, err := Load("", []string{"connections.max.idle.ms=-1", "log.flush.offset.checkpoint.interval.ms=10"})
+	s, _, err := Load("", []string{"connections.max.idle.ms=-1", "log.flush.offset.checkpoint.interval.ms=10", "log.retention.check.interval.ms=9223372036854775807"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := s.Broker()
-	if b.Network.MaxIdle != -time.Millisecond || b.Storage.RecoveryCheckpointInterval != 10*time.Millisecond || b.Storage.FlushSchedulerInterval != math.MaxInt64 ||
-		b.ZooKeeper.SessionTimeout != 18*time.Second || b.Producers.Expiration != 24*time.Hour || b.Offsets.Retention != 7*24*time.Hour {
+	if b.Network.MaxIdle != -time.Millisecond || b.Storage.RecoveryCheckpointInterval != 10*time.Millisecond || b.Storage.RetentionCheck != math.MaxInt64 ||
+		b.ZooKeeper.SessionTimeout != 18*time.Second || b.Producers.Expiration != 24*time.Hour {
 		t.Errorf("got %+v", b)
 	}
 }

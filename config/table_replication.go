@@ -33,7 +33,7 @@ var replicationProperties = []property{
 		doc: "How often that is looked at."},
 	{name: "leader.imbalance.per.broker.percentage", kind: kindInt, value: "10", status: noEffect,
 		doc: "How many leaders of a broker may be elsewhere before it acts."},
-	{name: "controller.socket.timeout.ms", kind: kindInt, value: "30000", status: effective,
+	{name: "controller.socket.timeout.ms", kind: kindInt, value: "30000", status: noEffect,
 		doc: "How long the controller waits for a broker's answer."},
 	{name: "replication.quota.window.num", kind: kindInt, value: "11", valid: atLeast(1), status: noEffect,
 		doc: "Replication throttles: samples kept."},

@@ -69,16 +69,12 @@ func (v values) list(name string) []string { return splitNonEmpty(v[name]) }
 
 // millis is a time in milliseconds as a duration. What a duration cannot hold
 // becomes the longest there is, 292 years.
-func (v values) millis(name string) time.Duration { return duration(v.int64(name), time.Millisecond) }
-
-func duration(n int64, unit time.Duration) time.Duration {
-	if n > math.MaxInt64/int64(unit) {
+func (v values) millis(name string) time.Duration {
+	n := v.int64(name)
+	if n > math.MaxInt64/int64(time.Millisecond) {
 		return math.MaxInt64
 	}
-	if n < math.MinInt64/int64(unit) {
-		return math.MinInt64
-	}
-	return time.Duration(n) * unit
+	return time.Duration(n) * time.Millisecond
 }
 
 // synonyms lists the properties that stand for the same setting as name,
