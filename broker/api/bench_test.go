@@ -2,12 +2,14 @@ package api
 
 import (
 	"bytes"
+	"encoding/binary"
+	"io"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
-	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 // The hot paths of this package and how many allocations each may have. They must
@@ -126,38 +128,70 @@ func fetchEncode(tb testing.TB) (func(), int) {
 	}, 100 * len(records)
 }
 
-// BenchmarkProduce is a whole produce, from the socket into a log in memory and
-// back. B/op must not grow with the batch.
+// roundTrip makes whole requests, from the connection into a log on disk and
+// back. The client's side allocates nothing.
+func roundTrip(tb testing.TB, req kmsg.Request, version int16) func() {
+	w := newWorld(tb, "log.dirs="+tb.TempDir())
+	w.lead("t", 1, 0)
+	w.produce("t", 0, batch(16, 1000))
+	req.SetVersion(version)
+	frame := protocol.EncodeRequest(nil, 1, "client", req)
+	reply := make([]byte, 1<<20)
+	return func() {
+		if _, err := w.conn.Write(frame); err != nil {
+			tb.Fatal(err)
+		}
+		if _, err := io.ReadFull(w.conn, reply[:4]); err != nil {
+			tb.Fatal(err)
+		}
+		if _, err := io.ReadFull(w.conn, reply[:binary.BigEndian.Uint32(reply)]); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+var produceSizes = []struct {
+	name           string
+	records, bytes int
+}{{"100B", 1, 100}, {"16KiB", 16, 1000}, {"1MB", 100, 10000}}
+
+// BenchmarkProduce: B/op must not grow with the batch.
 func BenchmarkProduce(b *testing.B) {
-	for _, size := range []struct {
-		name    string
-		records int
-		bytes   int
-	}{{"100B", 1, 100}, {"16KiB", 16, 1000}, {"1MB", 100, 10000}} {
+	for _, size := range produceSizes {
 		b.Run(size.name, func(b *testing.B) {
-			w := newWorld(b, "log.segment.bytes=16777216", "log.retention.bytes=16777216")
-			w.lead("t", 1, 0)
-			records := batch(size.records, size.bytes)
-			b.SetBytes(int64(len(records)))
+			run := roundTrip(b, produceOne("t", 0, -1, batch(size.records, size.bytes)), 9)
+			b.SetBytes(int64(size.records * size.bytes))
 			b.ReportAllocs()
 			for b.Loop() {
-				w.produce("t", 0, records)
+				run()
 			}
 		})
 	}
 }
 
-// BenchmarkFetch reads the same records again and again, without a session.
+// BenchmarkFetch reads the same 16 KB again and again, without a session.
 func BenchmarkFetch(b *testing.B) {
-	w := newWorld(b)
-	w.lead("t", 1, 0)
-	w.produce("t", 0, batch(16, 1000))
-	req := fetchOne("t", 0, 0)
+	run := roundTrip(b, fetchOne("t", 0, 0), 12)
 	b.ReportAllocs()
 	for b.Loop() {
-		p := call[*kmsg.FetchResponse](w, 12, req).Topics[0].Partitions[0]
-		if len(p.RecordBatches) < record.HeaderSize {
-			b.Fatalf("%+v", p)
+		run()
+	}
+}
+
+func TestRoundTripAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, size := range produceSizes {
+		run := roundTrip(t, produceOne("t", 0, -1, batch(size.records, size.bytes)), 9)
+		run()
+		if n := testing.AllocsPerRun(30, run); n > 3 {
+			t.Errorf("produce of %s: %.0f allocations", size.name, n)
 		}
+	}
+	run := roundTrip(t, fetchOne("t", 0, 0), 12)
+	run()
+	if n := testing.AllocsPerRun(30, run); n > 20 {
+		t.Errorf("fetch: %.0f allocations", n)
 	}
 }

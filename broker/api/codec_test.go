@@ -339,7 +339,7 @@ func plainFetch(req *kmsg.FetchRequest) *kmsg.FetchRequest {
 func TestFetchRequestAgainstKmsg(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for version := int16(0); version <= maxFetch; version++ {
-		for range 200 {
+		for range 50 {
 			want := randomFetch(r, version)
 			body := want.AppendTo(nil)
 			var f fetchRequest
@@ -392,7 +392,7 @@ func FuzzFetchRequest(f *testing.F) {
 func TestFetchResponseAgainstKmsg(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for version := int16(0); version <= maxFetch; version++ {
-		for range 200 {
+		for range 50 {
 			want, results, nodes := randomFetchResponse(r, version)
 			reply := server.NewReplyPool().NewReply()
 			appendFetchResponse(reply, version, want.ErrorCode, want.SessionID, results, nodes, nil)

@@ -197,10 +197,22 @@ func (p *producing) describe(out *producePartition, tp protocol.TopicPartition, 
 // awaitReplication has the response wait until the in-sync replicas have the
 // batch, unless they have it already, as they do when this broker is alone.
 func (p *producing) awaitReplication(part *replica.Partition, result *replica.AppendResult, codeAt int) {
+	if isCommitted(part, result) {
+		return // without an allocation: the common case
+	}
 	if p.wait == nil {
 		p.wait = &produceWait{codes: p.codes}
 	}
 	if !p.wait.add(part, result.LastOffset+1, result.LeaderEpoch, codeAt) && len(p.wait.partitions) == 0 {
 		p.wait = nil
 	}
+}
+
+// isCommitted reports whether all in-sync replicas have the batch.
+func isCommitted(part *replica.Partition, result *replica.AppendResult) bool {
+	if epoch, leads := part.Leads(); !leads || epoch != result.LeaderEpoch {
+		return false
+	}
+	log, err := part.Log()
+	return err == nil && log.HighWatermark() > result.LastOffset
 }

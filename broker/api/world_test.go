@@ -78,7 +78,11 @@ func newWorld(t testing.TB, properties ...string) *world {
 	w.settings, _, err = config.Parse(given)
 	check("settings")
 	w.topics = &fakeTopics{w: w, own: map[string]map[string]string{}}
-	w.store, err = storage.Open(storage.Config{Storage: config.Storage{Dirs: []string{"/data"}}}, vfs.NewMem(), commitlog.NewFileCache(100), nil)
+	var fsys vfs.FS = vfs.NewMem()
+	if given["log.dirs"] != "/data" {
+		fsys = vfs.OS()
+	}
+	w.store, err = storage.Open(storage.Config{Storage: config.Storage{Dirs: []string{given["log.dirs"]}}}, fsys, commitlog.NewFileCache(100), nil)
 	check("open")
 	err = errors.Join(w.store.Identify(self, clusterID), w.store.Load(context.Background(), w.topicConfig))
 	check("load")
