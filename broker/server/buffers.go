@@ -11,7 +11,12 @@ const chunkSize = 8 << 10
 // would end up holding its largest for every small use; classes keep waste below
 // the factor between two of them. What is larger than the last one is left to
 // the garbage collector.
-var sizeClasses = [...]int{chunkSize, 32 << 10, 128 << 10, 512 << 10, 1100 << 10, 4 << 20}
+var sizeClasses = [...]int{
+	chunkSize, 32 << 10, 128 << 10, 512 << 10,
+	// A batch of 1 MiB with what is around it; then what producers make of
+	// several partitions' batches.
+	1100 << 10, 2200 << 10, 4400 << 10, 8800 << 10, 17600 << 10,
+}
 
 // buffer is a pooled byte slice. The pointer travels with it so that returning
 // it allocates nothing.
@@ -41,8 +46,10 @@ func (p *bufferPool) get(size int) *buffer {
 // it was handed out.
 func (p *bufferPool) put(b *buffer) {
 	b.b = b.b[:cap(b.b)]
+	// One that is larger than its class would only be kept for those who need
+	// less, while those who need as much allocate anew.
 	largest := len(sizeClasses) - 1
-	if len(b.b) > 2*sizeClasses[largest] {
+	if len(b.b) > sizeClasses[largest] {
 		return
 	}
 	for i := largest; i >= 0; i-- {
