@@ -88,6 +88,9 @@ func TestStartFails(t *testing.T) {
 						if err == nil || time.Since(start) != 4*time.Second {
 							t.Errorf("Start returned %v after %v", err, time.Since(start))
 						}
+						if name == "no quorum" && !strings.Contains(err.Error(), "read-only") {
+							t.Errorf("refused for another reason: %v", err)
+						}
 						if !strings.Contains(err.Error(), "zk:1") {
 							t.Errorf("the error does not say where: %v", err)
 						}
@@ -199,6 +202,31 @@ func TestStop(t *testing.T) {
 		}
 		if err := (&Client{}).Stop(t.Context()); err != nil {
 			t.Errorf("stop before start: %v", err)
+		}
+	})
+}
+
+// TestStopOnce: a session that was closed is not asked for again, however late the
+// one who waits for the close hears of it.
+func TestStopOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeer(t)
+		c, _, pc := p.client(p.config(), 0x11)
+		got := do(c, 0, Get("/a", NewWatch(func(WatchEvent) { time.Sleep(time.Minute) })))
+		xid, _ := pc.want(zkproto.OpGetData)
+		pc.reply(xid, 1, 0, &zkproto.GetDataResponse{})
+		<-got
+		stopped := make(chan error, 1)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		go func() { stopped <- c.Stop(ctx) }()
+		xid, _ = pc.want(zkproto.OpCloseSession)
+		pc.event(zkproto.EventNodeDataChanged, "/a")
+		pc.reply(xid, 1, 0, nil)
+		pc.nc.Close()
+		<-stopped
+		if n := len(p.dialed()); n != 1 {
+			t.Errorf("dialled %d times", n)
 		}
 	})
 }

@@ -72,6 +72,12 @@ func TestLapse(t *testing.T) {
 		if since, gone := c.DisconnectedSince(); !since.Equal(sent) || gone {
 			t.Errorf("disconnected since %v: %v", since, gone)
 		}
+		sent = time.Now() // an answered operation counts as well
+		got := do(c, 0, Exists("/a", nil))
+		xid, _ := pc.want(zkproto.OpExists)
+		time.Sleep(time.Second)
+		pc.reply(xid, 1, 0, &zkproto.StatResponse{})
+		<-got
 		p.setRefuse(true)
 		pc.nc.Close()
 		time.Sleep(sent.Add(9*time.Second).Sub(time.Now()) - 1)

@@ -64,6 +64,10 @@ func TestWatches(t *testing.T) {
 					pc.reply(xid, 1, tt.answer, zkproto.NewResponse(op.kind))
 					<-got
 				}
+				synctest.Wait()
+				if n := len(c.watches.data["/a"]) + len(c.watches.exist["/a"]) + len(c.watches.child["/a"]); n > 1 {
+					t.Errorf("armed %d times", n)
+				}
 				pc.event(tt.event, "/b")
 				pc.event(tt.event, "/a")
 				pc.event(tt.event, "/a")
