@@ -41,11 +41,11 @@ func (h *hosted) offset(kind checkpointKind) int64 {
 	case cleanerOffsets:
 		return h.cleaned
 	}
-	// The log start offset. At 0 it goes without saying. Above what is durable it
-	// must not be written down: a log that ends below its start offset is emptied
-	// by whoever opens it next.
+	// The log start offset. At the beginning of a segment it goes without saying.
+	// Above what is durable it must not be written down: a log that ends below its
+	// start offset is emptied by whoever opens it next.
 	start := h.log.StartOffset()
-	if start == 0 {
+	if start <= h.log.BaseOffset() {
 		return noLine
 	}
 	if start > h.log.SyncedOffset() {

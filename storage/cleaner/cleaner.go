@@ -91,7 +91,7 @@ func (c *Cleaner) Retain(ctx context.Context) (segments int) {
 		segments += n
 		// A storage error is about a disk that has failed, or a log that has been
 		// deleted in the meantime. Whoever looks after the disks knows already.
-		if err != nil && !errors.Is(err, kerr.KafkaStorageError) && !errors.Is(err, commitlog.ErrClosed) {
+		if err != nil && !errors.Is(err, kerr.KafkaStorageError) {
 			c.logger.Error("retention failed", "partition", log.Partition().String(), "err", err)
 		}
 	}
