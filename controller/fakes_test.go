@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/gracchus-mq/gracchus/cluster/peer"
+	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -33,14 +35,41 @@ type fakeBrokers struct {
 	told        map[int32]*told
 	unreachable map[int32]bool
 	failing     map[int32]map[string]int16 // partition → error code for its replica there
-	epochs      map[int32]int64
+	epochs      map[int32]int64            // of the latest registrations
+	gone        map[int32]bool             // those whose registration has ended
 	requests    int
+	knows       map[int32]*knowledge // what the running process of each broker knows
 }
 
+// knowledge is what a broker keeps of what it is told, as long as its process runs.
+type knowledge struct {
+	roles  map[string]string
+	epochs map[string]int32 // leader epochs of roles
+	states map[string]string
+	ids    map[string]protocol.TopicID
+	live   []int32
+}
+
+func newKnowledge() *knowledge {
+	return &knowledge{roles: map[string]string{}, epochs: map[string]int32{}, states: map[string]string{}, ids: map[string]protocol.TopicID{}}
+}
+
+// registered says that a broker registered. The controller may be faster to say so,
+// by the first request with that epoch.
 func (f *fakeBrokers) registered(id int32, epoch int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.epochs[id] = epoch
+	f.begin(id, epoch)
+}
+
+func (f *fakeBrokers) begin(id int32, epoch int64) {
+	if epoch <= f.epochs[id] {
+		return
+	}
+	f.epochs[id], f.gone[id] = epoch, false
+	if f.knows[id] == nil || id != f.self { // broker 1 keeps running through its sessions
+		f.knows[id] = newKnowledge()
+	}
 }
 
 func (f *fakeBrokers) Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error) {
@@ -50,6 +79,10 @@ func (f *fakeBrokers) Send(ctx context.Context, to peer.Target, req kmsg.Request
 		return nil, ctx.Err()
 	}
 	if f.unreachable[to.Broker] {
+		return nil, peer.ErrDisconnected
+	}
+	f.begin(to.Broker, brokerEpochOf(req))
+	if f.gone[to.Broker] {
 		return nil, peer.ErrDisconnected
 	}
 	f.requests++
@@ -71,6 +104,26 @@ func (f *fakeBrokers) Send(ctx context.Context, to peer.Target, req kmsg.Request
 	}
 	f.t.Errorf("request %T", req)
 	return nil, errors.New("unexpected request")
+}
+
+// replace forgets an earlier topic of the same name.
+func (k *knowledge) replace(topic string, id protocol.TopicID) {
+	if k.ids[topic] != id {
+		k.ids[topic] = id
+		maps.DeleteFunc(k.states, func(name, _ string) bool { return strings.HasPrefix(name, topic+"-") })
+	}
+}
+
+func brokerEpochOf(req kmsg.Request) int64 {
+	switch r := req.(type) {
+	case *kmsg.LeaderAndISRRequest:
+		return r.BrokerEpoch
+	case *kmsg.UpdateMetadataRequest:
+		return r.BrokerEpoch
+	case *kmsg.StopReplicaRequest:
+		return r.BrokerEpoch
+	}
+	return -1
 }
 
 func (f *fakeBrokers) header(to int32, controller int32, brokerEpoch int64, kraft bool) int16 {
@@ -108,8 +161,14 @@ func (f *fakeBrokers) leaderAndISR(id int32, b *told, r *kmsg.LeaderAndISRReques
 				text += " recovering"
 			}
 			b.roles[name] = text
+			k := f.knows[id]
+			if old, known := k.epochs[name]; !known || p.LeaderEpoch >= old {
+				k.roles[name], k.epochs[name] = fmt.Sprintf("leader=%d epoch=%d isr=%s zv=%d", p.Leader, p.LeaderEpoch, joinIDs(p.ISR), p.ZKVersion), p.LeaderEpoch
+			} else {
+				f.t.Errorf("broker %d was told leader epoch %d of %s after %d", id, p.LeaderEpoch, name, old)
+			}
 			b.isNew[name] = b.isNew[name] || p.IsNew
-			if _, lives := f.epochs[p.Leader]; lives && !slices.ContainsFunc(r.LiveLeaders, func(l kmsg.LeaderAndISRRequestLiveLeader) bool {
+			if slices.Contains(f.knows[id].live, p.Leader) && !slices.ContainsFunc(r.LiveLeaders, func(l kmsg.LeaderAndISRRequestLiveLeader) bool {
 				return l.BrokerID == p.Leader && l.Host == fmt.Sprint("b", p.Leader) && l.Port == 9093
 			}) {
 				f.t.Errorf("leader %d of %s is not among the live leaders %v", p.Leader, name, r.LiveLeaders)
@@ -136,8 +195,10 @@ func (f *fakeBrokers) updateMetadata(id int32, b *told, r *kmsg.UpdateMetadataRe
 			f.t.Errorf("endpoints of broker %d: %v", broker.ID, broker.Endpoints)
 		}
 	}
+	f.knows[id].live = live
 	b.brokers = fmt.Sprintf("brokers %s controller epoch %d", joinIDs(live), r.ControllerEpoch)
 	for _, topic := range r.TopicStates {
+		f.knows[id].replace(topic.Topic, topic.TopicID)
 		for _, p := range topic.PartitionStates {
 			text := fmt.Sprintf("leader=%d epoch=%d isr=%s zv=%d", p.Leader, p.LeaderEpoch, joinIDs(p.ISR), p.ZKVersion)
 			if p.Leader == -2 {
@@ -145,7 +206,12 @@ func (f *fakeBrokers) updateMetadata(id int32, b *told, r *kmsg.UpdateMetadataRe
 			} else if len(p.OfflineReplicas) > 0 {
 				text += " offline=" + joinIDs(p.OfflineReplicas)
 			}
-			b.states[fmt.Sprint(topic.Topic, "-", p.Partition)] = text
+			name := fmt.Sprint(topic.Topic, "-", p.Partition)
+			b.states[name] = text
+			f.knows[id].states[name] = text
+			if p.Leader == -2 {
+				delete(f.knows[id].states, name)
+			}
 		}
 	}
 	return resp
@@ -157,6 +223,10 @@ func (f *fakeBrokers) stopReplica(id int32, b *told, r *kmsg.StopReplicaRequest)
 	for _, topic := range r.Topics {
 		for _, p := range topic.PartitionStates {
 			name := fmt.Sprint(topic.Topic, "-", p.Partition)
+			if p.Delete && f.failing[id][name] == 0 && resp.ErrorCode == 0 {
+				delete(f.knows[id].roles, name)
+				delete(f.knows[id].epochs, name)
+			}
 			b.stops[name] = fmt.Sprintf("epoch=%d delete=%v", p.LeaderEpoch, p.Delete)
 			part := kmsg.NewStopReplicaResponsePartition()
 			part.Topic, part.Partition, part.ErrorCode = topic.Topic, p.Partition, f.failing[id][name]

@@ -33,6 +33,7 @@ type lab struct {
 	self       *session.Client // of broker 1 and its controller
 	others     map[int32]*session.Client
 	fakes      *fakeBrokers
+	created    int
 	cutOff     bool // broker 1 cannot reach ZooKeeper
 	mu         sync.Mutex
 	conns      []net.Conn // of broker 1 to ZooKeeper
@@ -53,7 +54,7 @@ func newLab(t *testing.T, settings map[string]string) *lab {
 	l.startServer()
 	l.admin = zkmeta.New(l.connect(l.dialServer, nil))
 	l.must(l.admin.EnsurePaths(l.ctx))
-	l.fakes = &fakeBrokers{t: t, self: 1, told: map[int32]*told{}, unreachable: map[int32]bool{}, failing: map[int32]map[string]int16{}, epochs: map[int32]int64{}}
+	l.fakes = &fakeBrokers{t: t, self: 1, told: map[int32]*told{}, unreachable: map[int32]bool{}, failing: map[int32]map[string]int16{}, epochs: map[int32]int64{}, knows: map[int32]*knowledge{}, gone: map[int32]bool{}}
 	return l
 }
 
@@ -199,7 +200,7 @@ func (l *lab) brokerDown(id int32) {
 	l.must(l.others[id].Stop(l.ctx))
 	delete(l.others, id)
 	l.fakes.mu.Lock()
-	delete(l.fakes.epochs, id)
+	l.fakes.gone[id] = true
 	l.fakes.mu.Unlock()
 }
 
@@ -236,7 +237,8 @@ func (l *lab) close() {
 // assignment[i].
 func (l *lab) createTopic(name string, assignment [][]int32, configs map[string]string) error {
 	id := protocol.TopicID{}
-	copy(id[:], name+"-id")
+	l.created++
+	copy(id[:], fmt.Sprint(name, "-", l.created)) // no two topics have one id
 	data, err := zkmeta.NewTopicAssignment(id, assignment).Encode()
 	if err != nil {
 		return err
