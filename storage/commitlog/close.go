@@ -9,7 +9,8 @@ import (
 // durable, the active segment's indexes complete and cut to size, the producers'
 // state written at the end offset. A log that nothing was appended to since it
 // was loaded costs nothing to close. Only after all logs of a directory were
-// closed without error may its clean-shutdown marker be written.
+// closed without error may its clean-shutdown marker be written: Close of a log
+// that has failed or was abandoned is an error, a second Close is not.
 //
 // Everything that is asked of the log afterwards returns ErrClosed, except that
 // its offsets stay readable, and ranges that are held stay so.
@@ -34,11 +35,14 @@ func (l *Log) Close(ctx context.Context) error {
 func (l *Log) finish() (done bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return true, nil
-	}
 	if err := l.Err(); err != nil {
 		return false, err
+	}
+	if l.closed {
+		if l.abandoned {
+			return false, ErrClosed
+		}
+		return true, nil
 	}
 	if s := l.active(); !s.synced {
 		if err := s.seal(); err != nil {
@@ -59,6 +63,7 @@ func (l *Log) finish() (done bool, err error) {
 // failed, and for a log whose directory is about to be removed.
 func (l *Log) Abandon() {
 	l.mu.Lock()
+	l.abandoned = l.abandoned || !l.closed
 	l.closed = true
 	l.mu.Unlock()
 	l.discard()

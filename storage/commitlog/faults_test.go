@@ -307,6 +307,9 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	if err := l.Close(context.Background()); !errors.Is(err, kerr.KafkaStorageError) {
 		t.Errorf("Close gives %v", err)
 	}
+	if err := l.Close(context.Background()); !errors.Is(err, kerr.KafkaStorageError) {
+		t.Errorf("the second Close gives %v", err)
+	}
 	if l.SyncedOffset() != 0 || l.Err() == nil {
 		t.Errorf("synced offset %d, error %v", l.SyncedOffset(), l.Err())
 	}

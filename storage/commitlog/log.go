@@ -102,7 +102,8 @@ type Log struct {
 	unwritten    bool             // mu: partition.metadata or the epochs are not in their files yet
 	dirChanged   bool             // mu: names in the directory are not durable
 	deleted      []deletedFile    // mu
-	closed       bool             // mu
+	closed       bool             // mu: by Close or Abandon
+	abandoned    bool             // mu: not by Close
 }
 
 func (l *Log) Partition() protocol.TopicPartition { return l.partition }

@@ -24,7 +24,7 @@ import (
 // A failure names its seed: run it alone with -run 'TestModel/seed=N$'.
 
 func TestModel(t *testing.T) {
-	seeds := uint64(100)
+	seeds := uint64(60)
 	if testing.Short() {
 		seeds = 20
 	}

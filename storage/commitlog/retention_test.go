@@ -146,3 +146,32 @@ func TestEpochQueries(t *testing.T) {
 		t.Errorf("epochs are %v, want %v", got, want)
 	}
 }
+
+// Only a log that was closed may be said to be clean.
+func TestCloseAfterAbandon(t *testing.T) {
+	l := mustOpen(t, testOptions(vfs.NewMem()))
+	must(t, l.Close(t.Context()))
+	must(t, l.Close(t.Context()))
+	l.Abandon()
+	must(t, l.Close(t.Context()))
+
+	l = mustOpen(t, testOptions(vfs.NewMem()))
+	appendTo(t, l, batchOf(t, 1, 1), 0)
+	l.Abandon()
+	if err := l.Close(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Close after Abandon gives %v", err)
+	}
+	for name, err := range map[string]error{
+		"append":   func() error { _, err := l.AppendAsFollower(batchOf(t, 1, 1), 0); return err }(),
+		"sync":     l.Sync(1),
+		"truncate": l.TruncateTo(0),
+		"retain":   func() error { _, err := l.DeleteExpired(time.Now()); return err }(),
+		"start":    l.AdvanceStartOffset(0),
+		"epoch":    l.AssignLeaderEpoch(9),
+		"read":     func() error { _, err := l.Read(0, 1, 1, true); return err }(),
+	} {
+		if !errors.Is(err, kerr.KafkaStorageError) {
+			t.Errorf("%s after Abandon gives %v", name, err)
+		}
+	}
+}
