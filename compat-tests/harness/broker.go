@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -123,7 +124,7 @@ func (o Options) withDir(t testing.TB) Options {
 // with 143 after SIGTERM.)
 func (b *Broker) StopCleanly(t testing.TB) {
 	t.Helper()
-	err := b.Stop(60 * time.Second)
+	err := b.Signal(syscall.SIGTERM, 60*time.Second)
 	if err != nil && !strings.Contains(err.Error(), "exit status 143") {
 		t.Errorf("the broker did not end well: %v\n%s", err, b.Tail(40))
 	}

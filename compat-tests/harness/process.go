@@ -114,18 +114,18 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// Stop asks the process to end, with SIGTERM, and waits until it has. It fails
-// the test if that takes longer than limit.
-func (p *Process) Stop(limit time.Duration) error {
+// Signal asks the process to end, with SIGTERM or SIGINT, and waits until it
+// has. It fails the test if that takes longer than limit.
+func (p *Process) Signal(signal syscall.Signal, limit time.Duration) error {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(signal); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	select {
 	case <-p.ended:
 		return p.err
 	case <-time.After(limit):
-		p.t.Errorf("%s did not stop within %v of SIGTERM:\n%s", p.name, limit, p.Tail(40))
+		p.t.Errorf("%s did not stop within %v of %v:\n%s", p.name, limit, signal, p.Tail(40))
 		p.Kill()
 		return p.err
 	}
