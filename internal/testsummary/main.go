@@ -25,7 +25,7 @@ type event struct {
 
 type summary struct {
 	passed, failed, skipped int
-	deferred                []string // "package test" of skipped tests
+	deferred                []string                    // "package test" of skipped tests
 	output                  map[string]*strings.Builder // of each package and test that has not ended
 }
 
