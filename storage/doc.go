@@ -27,6 +27,7 @@
 // # What is where
 //
 //	store.go             the Store, its configuration, looking logs up
+//	hosted.go            an open log and what the Store keeps beside it
 //	directory.go         one log directory: going online and offline, its lock
 //	watch.go             the file system of one directory, which notices failures
 //	failure.go           what follows when a directory fails

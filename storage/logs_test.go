@@ -553,3 +553,57 @@ func TestSetTopicConfigWhileLoading(t *testing.T) {
 		t.Error("the change is lost")
 	}
 }
+
+// Many partitions share few file descriptors.
+func TestFewDescriptorsForManyPartitions(t *testing.T) {
+	mem := vfs.NewMem()
+	s, err := Open(Config{Storage: config.Storage{Dirs: []string{"/a"}}}, mem, commitlog.NewFileCache(20), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, s)
+	if err := load(s); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(300) {
+		fill(t, mustCreate(t, s, tp("t", i)), 1)
+	}
+	for _, log := range s.Logs() {
+		if _, err := readAll(log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := mem.OpenFiles(); n > 21 { // and the lock
+		t.Errorf("%d files are open", n)
+	}
+}
+
+// Once over the real file system: what a Store leaves on it, another one finds.
+func TestRealFiles(t *testing.T) {
+	dirs := []string{filepath.Join(t.TempDir(), "x", "a"), filepath.Join(t.TempDir(), "b")}
+	s := started(t, kafkaIntervals(dirs...), vfs.OS())
+	for i := range int32(4) {
+		fill(t, mustCreate(t, s, tp("t", i)), 10)
+	}
+	log, _ := s.Log(tp("t", 3))
+	if err := log.Sync(log.EndOffset()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(tp("t", 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range s.Dirs() {
+		if d.Err != nil || d.Usable <= 0 || d.Total < d.Usable {
+			t.Errorf("%+v", d)
+		}
+	}
+	stop(t, s)
+	s = started(t, kafkaIntervals(dirs...), vfs.OS())
+	defer stop(t, s)
+	for i := range int32(4) {
+		log, ok := s.Log(tp("t", i))
+		if ok == (i == 0) || ok && log.EndOffset() != 20 {
+			t.Errorf("t-%d: there %v", i, ok)
+		}
+	}
+}
