@@ -28,6 +28,7 @@ type fakePartition struct {
 	diverge  bool
 	watches  map[watch]int
 	reads    int
+	onWatch  func() // runs before a watch begins
 }
 
 type watch struct {
@@ -60,6 +61,10 @@ func (p *fakePartition) Read(r ReadRequest) (ReadResult, error) {
 }
 
 func (p *fakePartition) Watch(w Watcher, token uint32) {
+	if f := p.onWatch; f != nil {
+		p.onWatch = nil
+		f()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := watch{w, token}
@@ -513,6 +518,24 @@ func TestNoLostWakeups(t *testing.T) {
 			moved = append(moved, all("t", 3, offsets[r.Partition])[r.Partition])
 		}
 	}
+}
+
+// Records that come after the look and before the watch.
+func TestMovedBeforeTheWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, epoch := range []int32{InitialEpoch, FinalEpoch} {
+			c := newCluster(map[string]int{"t": 1})
+			p := c.partitions["t"][0]
+			p.onWatch = func() { p.append(2) }
+			req := request(0, epoch, all("t", 1, 0)...)
+			req.MaxWait = time.Hour
+			got, took := waits(c.manager(t, 10), t.Context(), req)()
+			expect(t, got, "t-0:2 ")
+			if took != 0 {
+				t.Errorf("epoch %d: answered after %v", epoch, took)
+			}
+		}
+	})
 }
 
 // What an idle session costs does not depend on its size.
