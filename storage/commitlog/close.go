@@ -60,12 +60,19 @@ func (l *Log) finish() (done bool, err error) {
 }
 
 // Abandon gives up the descriptors and writes nothing: for a directory that has
-// failed, and for a log whose directory is about to be removed.
+// failed, and for a log whose directory is about to be removed. It waits for what
+// is under way; once it has returned, the log uses no name in its directory any
+// more, which may be renamed.
 func (l *Log) Abandon() {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
 	l.mu.Lock()
 	l.abandoned = l.abandoned || !l.closed
 	l.closed = true
 	l.mu.Unlock()
+	l.dir.mu.Lock()
+	l.dir.gone = true
+	l.dir.mu.Unlock()
 	l.discard()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io/fs"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -161,4 +162,70 @@ type gatedFile struct {
 func (f *gatedFile) Sync() error {
 	f.sync()
 	return f.File.Sync()
+}
+
+// Abandon waits for an fsync that is under way, so that the directory can be
+// renamed right after it.
+func TestAbandonWaits(t *testing.T) {
+	started, gate := make(chan struct{}), make(chan struct{})
+	var ended atomic.Bool
+	mem := vfs.NewMem()
+	o := testOptions(&gatedFS{FS: mem, sync: func() {
+		close(started)
+		<-gate
+		ended.Store(true)
+	}})
+	l := mustOpen(t, o)
+	appendTo(t, l, batchOf(t, 1, 1), 0)
+	result := make(chan error)
+	go func() { result <- l.Sync(1) }()
+	<-started
+	go func() {
+		for range 1000 {
+			runtime.Gosched() // let Abandon run into it
+		}
+		close(gate)
+	}()
+	l.Abandon()
+	if !ended.Load() {
+		t.Error("Abandon has not waited for the fsync")
+	}
+	must(t, mem.Rename(o.Dir, o.Dir+"-delete"))
+	must(t, <-result)
+	if _, err := l.PurgeDeleted(time.Now()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A segment that is sealed while an fsync is under way is not durable with it: its
+// indexes were not there yet. The recovery point must not pass it.
+func TestRollDuringSync(t *testing.T) {
+	started, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	o := testOptions(&gatedFS{FS: vfs.NewMem(), sync: func() {
+		once.Do(func() {
+			close(started)
+			<-gate
+		})
+	}})
+	o.Config.SegmentBytes = 250
+	l := mustOpen(t, o)
+	appendTo(t, l, batchOf(t, 1, 1), 0)
+	appendTo(t, l, batchOf(t, 1, 1), 0)
+	result := make(chan error)
+	go func() { result <- l.Sync(2) }()
+	<-started
+	appendTo(t, l, batchOf(t, 1, 1), 0)
+	if len(l.list()) != 2 || l.list()[1].base != 2 {
+		t.Fatal("the log has not rolled at offset 2")
+	}
+	close(gate)
+	must(t, <-result)
+	if l.SyncedOffset() != 2 || l.RecoveryPoint() != 0 || !l.SealedUnsynced() {
+		t.Errorf("synced %d, recovery point %d, %t; want 2, 0, true", l.SyncedOffset(), l.RecoveryPoint(), l.SealedUnsynced())
+	}
+	must(t, l.SyncSealed())
+	if l.RecoveryPoint() < 2 || l.SealedUnsynced() {
+		t.Errorf("recovery point %d, %t; want at least 2, false", l.RecoveryPoint(), l.SealedUnsynced())
+	}
 }

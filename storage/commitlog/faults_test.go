@@ -329,6 +329,9 @@ func TestFullDisk(t *testing.T) {
 	if !errors.Is(err, vfs.ErrNoSpace) || !errors.Is(err, kerr.KafkaStorageError) {
 		t.Errorf("an append to a full disk gives %v", err)
 	}
+	if info, err := s.mem.Stat(l.active().file.path()); err != nil || info.Size() != l.Size() {
+		t.Errorf("a failed append leaves %d bytes where %d were, %v", info.Size(), l.Size(), err)
+	}
 	s.faults.Inject(nil)
 	appendTo(t, l, batchOf(t, 1, 3), 0)
 	want := []string{"0 e0 @1 value 0 of time 1", "1 e0 @3 value 0 of time 3"}

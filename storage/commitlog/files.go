@@ -115,6 +115,17 @@ type logDir struct {
 	fs   vfs.FS
 	mu   sync.RWMutex
 	path string
+	gone bool // it belongs to somebody else now
+}
+
+// remove removes a file, unless the directory has been given away.
+func (d *logDir) remove(name string) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.gone {
+		return nil
+	}
+	return d.fs.Remove(filepath.Join(d.path, name))
 }
 
 func (d *logDir) join(name string) string {

@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
@@ -210,5 +212,67 @@ func TestCleanLogWithDamage(t *testing.T) {
 				checkClosed(t, mem, o.Dir, 0, l.EndOffset())
 			}
 		})
+	}
+}
+
+// What recovery has cut off never comes back, whatever a later power loss leaves:
+// the batch behind a damaged one would fit behind the one that takes its place.
+func TestCutIsDurable(t *testing.T) {
+	o, file, _ := tailLog(t)
+	batches := [][]byte{}
+	var content []byte
+	for i := range int64(3) {
+		b := batchOf(t, 1, 1000+i)
+		b.SetBaseOffset(i)
+		batches = append(batches, b)
+		content = append(content, b...)
+	}
+	content[len(batches[0])+70] ^= 1
+	mem := vfs.NewMem()
+	must(t, mem.MkdirAll(o.Dir, 0o755))
+	must(t, vfs.WriteFile(mem, file, content, true))
+	for _, dir := range []string{o.Dir, "/logs", "/"} {
+		must(t, mem.SyncDir(dir))
+	}
+	o.FS = mem
+	l := mustOpen(t, o)
+	appendTo(t, l, batchOf(t, 1, 2000), 0)
+	next := bytes.Clone(contentOf(t, l))
+	for seed := range uint64(200) {
+		o.FS = mem.Crash(rand.New(rand.NewPCG(seed, 9)))
+		after := mustOpen(t, o)
+		if got := contentOf(t, after); !bytes.Equal(got, batches[0]) && !bytes.Equal(got, next) {
+			t.Fatalf("seed %d: the log ends at %d, with what was cut off", seed, after.EndOffset())
+		}
+		after.Abandon()
+	}
+}
+
+// Retention of the whole log leaves an empty one that goes on at the same offset,
+// whatever a power loss leaves.
+func TestRetentionOfAllIsDurable(t *testing.T) {
+	mem := vfs.NewMem()
+	o := testOptions(mem)
+	o.Config.RetentionBytes = 0
+	l := mustOpen(t, o)
+	for _, dir := range []string{"/logs", "/"} {
+		must(t, mem.SyncDir(dir))
+	}
+	for range 5 {
+		appendTo(t, l, batchOf(t, 1, 1), 0)
+	}
+	must(t, l.Sync(5))
+	l.AdvanceHighWatermark(5)
+	n, err := l.DeleteExpired(time.Now())
+	if err != nil || n != 1 || l.StartOffset() != 5 {
+		t.Fatalf("retention drops %d segments, the start is %d, %v", n, l.StartOffset(), err)
+	}
+	for seed := range uint64(100) {
+		o.FS = mem.Crash(rand.New(rand.NewPCG(seed, 9)))
+		after := mustOpen(t, o)
+		if after.EndOffset() != 5 {
+			t.Fatalf("seed %d: the log ends at %d", seed, after.EndOffset())
+		}
+		after.Abandon()
 	}
 }

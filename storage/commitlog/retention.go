@@ -191,7 +191,7 @@ func (l *Log) PurgeDeleted(now time.Time) (waiting int, err error) {
 	waiting = len(l.deleted)
 	l.mu.Unlock()
 	for _, f := range due {
-		if err := l.dir.fs.Remove(l.dir.join(f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := l.dir.remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return waiting, storageError("removing a deleted file", l.partition, err)
 		}
 	}
