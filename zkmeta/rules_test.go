@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/gracchus-mq/gracchus/internal/zktest"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
+	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 )
 
 // TestFencing: once another broker is elected, nothing that the old controller
@@ -335,6 +337,55 @@ func TestConcurrentUpdates(t *testing.T) {
 	entities, err := f.c.ConfigEntities(f.ctx, BrokerEntities)
 	if err != nil || !slices.Equal(entities, []ConfigEntity{BrokerConfig(1)}) {
 		t.Errorf("entities %v, %v", entities, err)
+	}
+}
+
+// TestConcurrentBlocks: no producer id is given out twice.
+func TestConcurrentBlocks(t *testing.T) {
+	f := newFixture(t)
+	f.ok(f.admin.EnsurePaths(f.ctx))
+	const each = 30
+	blocks := make(chan ProducerIDBlock, 2*each)
+	done := make(chan error)
+	for i, c := range []*Client{f.c, f.admin} {
+		go func() {
+			var err error
+			for range each {
+				b, e := c.NextProducerIDBlock(f.ctx, int32(i))
+				blocks <- b
+				err = errors.Join(err, e)
+			}
+			done <- err
+		}()
+	}
+	f.ok(errors.Join(<-done, <-done))
+	close(blocks)
+	given := map[int64]bool{}
+	for b := range blocks {
+		if given[b.First] || b.Last-b.First != ProducerIDBlockSize-1 || b.First%ProducerIDBlockSize != 0 {
+			t.Errorf("block %+v was given before, or overlaps", b)
+		}
+		given[b.First] = true
+	}
+}
+
+// TestDeletionOrder: what is below goes first, so that no delete is refused and sent
+// again.
+func TestDeletionOrder(t *testing.T) {
+	f := newFixture(t)
+	claim := f.elected()
+	createStates(f, claim)
+	var writes atomic.Int32
+	f.relay.LoseReply(func(op zkproto.Op) bool {
+		if zktest.IsWrite(op) {
+			writes.Add(1)
+		}
+		return false
+	})
+	f.ok(f.c.FinishTopicDeletion(f.ctx, claim, "t"))
+	// The topic, partitions, three partitions and states, configuration, request.
+	if n := writes.Load(); n != 1+1+3+3+2 {
+		t.Errorf("%d writes", n)
 	}
 }
 
