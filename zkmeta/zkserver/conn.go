@@ -38,9 +38,9 @@ type request struct {
 // end, and stages output, which release moves to out; the writer sends out. mu
 // guards queue and out and the counters beside them, is held for moments and
 // never together with another lock. Neither the loop nor anybody else waits
-// for a connection: the reader pauses while too much is queued or unsent
-// (roomFor), and the loop leaves requests in the queue while too much is unsent
-// (next), which the writer ends by handing the connection in again.
+// for a connection: the loop leaves requests in the queue while too much is
+// unsent (next), which the writer ends by handing the connection in again, and
+// the reader pauses while too much is queued (roomFor), which the loop ends.
 type conn struct {
 	nc    net.Conn
 	cfg   *Config
@@ -188,7 +188,7 @@ func (c *conn) enqueue(r request) {
 func (c *conn) roomFor() bool {
 	for {
 		c.mu.Lock()
-		room := len(c.queue) < c.cfg.MaxOutstanding && c.queueBytes < inboundBytes && len(c.out)+c.sending < outboundBytes
+		room := len(c.queue) < c.cfg.MaxOutstanding && c.queueBytes < inboundBytes
 		c.mu.Unlock()
 		if room {
 			return true
@@ -293,6 +293,5 @@ func (c *conn) write() {
 		if hand {
 			c.inbox.put(c, false)
 		}
-		signal(c.roomy)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,8 @@ import (
 // gateStore is a MemStore whose commits can be held, counted, and made to fail.
 type gateStore struct {
 	*zkserver.MemStore
-	gate chan struct{} // a commit takes one token, if not nil
+	gate  chan struct{} // a commit takes one token, if not nil
+	delay atomic.Int64  // how long a commit takes, in nanoseconds
 
 	mu      sync.Mutex
 	commits int
@@ -31,6 +33,7 @@ func (s *gateStore) Commit(changes []zkserver.Change) error {
 	if s.gate != nil {
 		<-s.gate
 	}
+	time.Sleep(time.Duration(s.delay.Load()))
 	s.mu.Lock()
 	s.commits++
 	fail, applied := s.commits == s.failAt, s.applied

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,10 +71,18 @@ func TestPipelinedReplies(t *testing.T) {
 // its session expires since it is not heard any more; others do not notice.
 func TestClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, dial := startPipe(t, zkserver.Config{}, zkserver.NewMemStore())
+		store := &gateStore{MemStore: zkserver.NewMemStore()}
+		_, dial := startPipe(t, zkserver.Config{}, store)
 		other := connected(t, dial(), 40*time.Second)
 		other.mustDo(t, zkproto.OpCreate, createRequest("/big", make([]byte, 1<<19), 0))
 		greedy := connected(t, dial(), 40*time.Second)
+		heap := heapBytes()
+		// Its requests gather during a commit, to be served at one go.
+		store.delay.Store(int64(time.Second))
+		if _, err := other.send(zkproto.OpSetData, &zkproto.SetDataRequest{Path: "/", Version: -1}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
 		sent := 0
 		stuck := make(chan struct{})
 		go func() {
@@ -85,9 +94,15 @@ func TestClientThatDoesNotRead(t *testing.T) {
 				sent++
 			}
 		}()
+		if m, err := other.receive(); err != nil || m.header.Err != 0 {
+			t.Fatal(m, err)
+		}
 		synctest.Wait()
 		if sent > 1100 || sent < 2 {
 			t.Errorf("%d requests were taken from a client that reads nothing", sent)
+		}
+		if grown := heapBytes() - heap; grown > 16<<20 {
+			t.Errorf("%d bytes are held for a client that reads nothing", grown)
 		}
 		for range 3 {
 			time.Sleep(15 * time.Second)
@@ -95,6 +110,88 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		}
 		<-stuck
 	})
+}
+
+// A client that is only slow gets every reply.
+func TestSlowClientGetsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, dial := startPipe(t, zkserver.Config{}, zkserver.NewMemStore())
+		c := connected(t, dial(), 40*time.Second)
+		c.mustDo(t, zkproto.OpCreate, createRequest("/big", make([]byte, 1<<19), 0))
+		const n = 30
+		var frames []byte
+		for i := range int32(n) {
+			frames = zkproto.AppendRequest(frames, zkproto.RequestHeader{XID: 100 + i, Op: zkproto.OpGetData}, &zkproto.PathWatchRequest{Path: "/big"})
+		}
+		if _, err := c.nc.Write(frames); err != nil {
+			t.Fatal(err)
+		}
+		for i := range int32(n) {
+			synctest.Wait()
+			time.Sleep(time.Second)
+			if m, err := c.receive(); err != nil || m.header.XID != 100+i {
+				t.Fatalf("reply %d: %+v %v", i, m.header, err)
+			}
+		}
+	})
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// While a commit takes its time, a client gets rid of so many requests, and so
+// many bytes, and no more.
+func TestRequestsAheadAreBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		size, most     int
+		readsInstead   bool
+		maxOutstanding int
+	}{
+		{name: "number", readsInstead: true, maxOutstanding: 100, most: 100},
+		{name: "bytes", size: 100_000, most: 14, maxOutstanding: 1000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &gateStore{MemStore: zkserver.NewMemStore()}
+				_, dial := startPipe(t, zkserver.Config{MaxOutstanding: tt.maxOutstanding}, store)
+				c := connected(t, dial(), 40*time.Second)
+				store.gate = make(chan struct{})
+				box := collect(c)
+				if _, err := c.send(zkproto.OpSetData, &zkproto.SetDataRequest{Path: "/", Version: -1}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // the loop is in the commit
+				frame := zkproto.AppendRequest(nil, zkproto.RequestHeader{XID: 9, Op: zkproto.OpSetData}, &zkproto.SetDataRequest{Path: "/", Data: make([]byte, tt.size), Version: -1})
+				if tt.readsInstead {
+					// Larger than what the reader reads ahead.
+					frame = zkproto.AppendRequest(nil, zkproto.RequestHeader{XID: 9, Op: zkproto.OpExists}, &zkproto.PathWatchRequest{Path: "/" + strings.Repeat("x", 1000)})
+				}
+				var sent atomic.Int64
+				go func() {
+					for {
+						if _, err := c.nc.Write(frame); err != nil {
+							return
+						}
+						sent.Add(1)
+					}
+				}()
+				synctest.Wait()
+				// Beside the bound, what the reader's buffer holds.
+				if n := int(sent.Load()); n < tt.most/2 || n > tt.most+20 {
+					t.Errorf("%d requests were taken, want about %d", n, tt.most)
+				}
+				c.nc.Close()
+				close(store.gate)
+				synctest.Wait()
+				_ = box
+			})
+		})
+	}
 }
 
 // A client that watches much and reads nothing is disconnected.

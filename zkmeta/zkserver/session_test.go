@@ -176,6 +176,25 @@ func TestStandstillEndsNoSession(t *testing.T) {
 	})
 }
 
+// On a disk so slow that the server always comes late, dead sessions end all
+// the same: they are spared once.
+func TestSlowDiskKeepsNoSessionAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &gateStore{MemStore: zkserver.NewMemStore()}
+		_, dial := startPipe(t, zkserver.Config{}, store)
+		dead, busy := connected(t, dial(), 6*time.Second), connected(t, dial(), 40*time.Second)
+		dead.mustDo(t, zkproto.OpCreate, createRequest("/e", nil, zkproto.ModeEphemeral))
+		dead.nc.Close()
+		store.delay.Store(int64(5 * time.Second))
+		for i := range 10 {
+			busy.mustDo(t, zkproto.OpSetData, &zkproto.SetDataRequest{Path: "/", Data: []byte{byte(i)}, Version: -1})
+		}
+		if exists(t, busy, "/e") {
+			t.Error("the ephemeral of a session that has been silent for 50 s is there")
+		}
+	})
+}
+
 func connectedLater(t *testing.T, c *rawClient) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
