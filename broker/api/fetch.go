@@ -175,8 +175,8 @@ func (p hosted) Read(r fetch.ReadRequest) (fetch.ReadResult, error) {
 
 // lookupIn finds partitions for fetches.
 func lookupIn(view *cluster.View, replicas *replica.Replicas) fetch.Lookup {
-	return func(k fetch.Key) (string, fetch.Partition, error) {
-		if !k.ID.IsZero() {
+	return func(k fetch.Key, byID bool) (string, fetch.Partition, error) {
+		if byID {
 			p, tp, err := replicas.ByTopicID(k.ID, k.Partition)
 			if err != nil {
 				return tp.Topic, nil, err

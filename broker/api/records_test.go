@@ -280,6 +280,11 @@ func TestFetchErrors(t *testing.T) {
 		leader      int32
 	}{
 		{"no topic", at("no", 0, 0, -1), kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, -1},
+		{"no name, no id", func() *kmsg.FetchRequest {
+			req := at("", 0, 0, -1)
+			req.Topics[0].TopicID = [16]byte{}
+			return req
+		}(), kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, -1},
 		{"no partition", at("t", 3, 0, -1), kerr.UnknownTopicOrPartition, kerr.UnknownTopicOrPartition, -1},
 		{"other leader", at("elsewhere", 0, 0, -1), kerr.NotLeaderForPartition, kerr.NotLeaderForPartition, 2},
 		{"fenced", at("t", 0, 0, 3), kerr.FencedLeaderEpoch, kerr.FencedLeaderEpoch, 1},

@@ -179,7 +179,7 @@ func (c *collector) read(token uint32) (ReadResult, error) {
 
 func (c *collector) readOnce(e *entry) (ReadResult, error) {
 	if e.partition == nil {
-		topic, p, err := c.lookup(e.key)
+		topic, p, err := c.lookup(e.key, c.set.byID)
 		if topic != "" {
 			e.key.Topic = topic
 		}

@@ -140,7 +140,7 @@ type Watcher interface {
 	Moved(token uint32)
 }
 
-// Lookup finds a partition. It returns the name that the key's id stands for if
-// there is one. Its errors are Kafka's: kerr.UnknownTopicID,
+// Lookup finds a partition, by its topic's id or by its name. It returns the name
+// that the id stands for if there is one. Its errors are Kafka's: kerr.UnknownTopicID,
 // UnknownTopicOrPartition, NotLeaderForPartition, KafkaStorageError.
-type Lookup func(k Key) (topic string, p Partition, err error)
+type Lookup func(k Key, byID bool) (topic string, p Partition, err error)

@@ -120,10 +120,10 @@ func topicID(name string) (id protocol.TopicID) {
 	return id
 }
 
-func (c *fakeCluster) lookup(k Key) (string, Partition, error) {
+func (c *fakeCluster) lookup(k Key, byID bool) (string, Partition, error) {
 	c.lookups++
 	name := k.Topic
-	if !k.ID.IsZero() {
+	if byID {
 		var ok bool
 		if name, ok = c.ids[k.ID]; !ok {
 			return "", nil, kerr.UnknownTopicID
