@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
@@ -20,6 +21,9 @@ func (p *parts) openDirectories(context.Context) (err error) {
 		Storage:                 p.cfg.Storage,
 		ProducerExpiration:      p.cfg.Producers.Expiration,
 		ProducerExpirationCheck: p.cfg.Producers.ExpirationCheck,
+		FileDeleteDelay: func() time.Duration {
+			return time.Duration(p.settings.Broker().Log.FileDeleteDelayMS) * time.Millisecond
+		},
 	}, p.env.FS, commitlog.NewFileCache(maxOpenFiles(p.cfg.Storage.MaxOpenFiles)), p.logger)
 	if err != nil {
 		return err

@@ -117,11 +117,27 @@ func (c *Client) getOrWatch(ctx context.Context, path string, w *session.Watch) 
 	}
 }
 
-// EnsurePaths creates the paths that every broker makes sure of at start-up.
+// EnsurePaths creates the paths that every broker makes sure of at start-up. They
+// travel together, parents first, so that a new tree costs one wait for the disk
+// and not one for each of them.
 func (c *Client) EnsurePaths(ctx context.Context) error {
+	var ops []session.Op
+	seen := map[string]bool{}
+	var add func(path string)
+	add = func(path string) {
+		if path == "/" || seen[path] {
+			return
+		}
+		seen[path] = true
+		add(parent(path))
+		ops = append(ops, session.Create(path, nil, session.Persistent))
+	}
 	for _, path := range persistentPaths {
-		if err := c.ensurePath(ctx, path); err != nil {
-			return fmt.Errorf("create the persistent paths: %w", err)
+		add(path)
+	}
+	for _, r := range c.zk.Do(ctx, c.in, ops...) {
+		if r.Err != nil && !errors.Is(r.Err, session.ErrNodeExists) {
+			return fmt.Errorf("create the persistent paths: %w", r.Err)
 		}
 	}
 	return nil
