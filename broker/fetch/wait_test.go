@@ -1,0 +1,227 @@
+package fetch
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// waits runs a fetch in a bubble and returns when it was answered, counted from
+// its start.
+func waits(m *Manager, ctx context.Context, req *Request) func() (Response, time.Duration) {
+	var got Response
+	var took time.Duration
+	begin := time.Now()
+	done := make(chan struct{})
+	go func() {
+		got = m.Fetch(ctx, req)
+		took = time.Since(begin)
+		close(done)
+	}()
+	return func() (Response, time.Duration) { <-done; return got, took }
+}
+
+func TestWaiting(t *testing.T) {
+	for _, mode := range []string{"sessionless", "session"} {
+		t.Run(mode, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(map[string]int{"t": 5, "other": 1})
+				m := c.manager(t, 10)
+				epoch := int32(0)
+				session := int32(0)
+				if mode == "session" {
+					req := request(0, InitialEpoch, all("t", 5, 0)...)
+					session = m.Fetch(t.Context(), req).SessionID
+				}
+				next := func() *Request {
+					req := request(0, FinalEpoch, all("t", 5, 0)...)
+					if mode == "session" {
+						epoch++
+						req = request(session, epoch)
+					}
+					req.MaxWait = 500 * time.Millisecond
+					return req
+				}
+				// Nothing happens: the answer comes with the timeout.
+				got, took := waits(m, t.Context(), next())()
+				if took != 500*time.Millisecond {
+					t.Errorf("an empty fetch took %v", took)
+				}
+				if mode == "session" {
+					expect(t, got, "")
+				} else {
+					expect(t, got, "t-0:0 t-1:0 t-2:0 t-3:0 t-4:0 ")
+				}
+				// Records end the wait.
+				result := waits(m, t.Context(), next())
+				time.Sleep(100 * time.Millisecond)
+				c.partitions["other"][0].append(1) // not ours
+				time.Sleep(100 * time.Millisecond)
+				c.partitions["t"][3].append(9)
+				got, took = result()
+				if took != 200*time.Millisecond || !slices.ContainsFunc(got.Results, func(r Result) bool { return r.Partition == 3 && r.Range.Len == 9 }) {
+					t.Errorf("after %v: %s", took, show(got))
+				}
+				// More bytes are asked for than one append brings.
+				c.partitions["t"][3].change(func() { c.partitions["t"][3].hw, c.partitions["t"][3].lso = 0, 0 })
+				req := next()
+				req.MinBytes = 10
+				result = waits(m, t.Context(), req)
+				for i := range 4 {
+					time.Sleep(50 * time.Millisecond)
+					c.partitions["t"][i].append(3)
+				}
+				got, took = result()
+				sum := 0
+				for _, r := range got.Results {
+					sum += r.Range.Len
+				}
+				if took != 200*time.Millisecond || sum != 12 {
+					t.Errorf("after %v %d bytes: %s", took, sum, show(got))
+				}
+				for i := range 4 {
+					c.partitions["t"][i].change(func() { c.partitions["t"][i].hw, c.partitions["t"][i].lso = 0, 0 })
+				}
+				// Too little by the end is still told.
+				req = next()
+				req.MinBytes = 10
+				result = waits(m, t.Context(), req)
+				time.Sleep(time.Millisecond)
+				c.partitions["t"][0].append(3)
+				got, took = result()
+				if took != 500*time.Millisecond || !slices.ContainsFunc(got.Results, func(r Result) bool { return r.Partition == 0 && r.Range.Len == 3 }) {
+					t.Errorf("after %v: %s", took, show(got))
+				}
+				c.partitions["t"][0].change(func() { c.partitions["t"][0].hw, c.partitions["t"][0].lso = 0, 0 })
+				// An error is told at once.
+				result = waits(m, t.Context(), next())
+				time.Sleep(time.Millisecond)
+				c.partitions["t"][2].change(func() { c.partitions["t"][2].err = kerr.KafkaStorageError })
+				if got, took = result(); took != time.Millisecond {
+					t.Errorf("an error was told after %v: %s", took, show(got))
+				}
+				c.partitions["t"][2].change(func() { c.partitions["t"][2].err = nil })
+				// The broker drains.
+				m.Fetch(t.Context(), nextNow(next))
+				draining := make(chan struct{})
+				req = next()
+				req.Draining = draining
+				result = waits(m, t.Context(), req)
+				time.Sleep(time.Millisecond)
+				close(draining)
+				if _, took = result(); took != time.Millisecond {
+					t.Errorf("a drained fetch took %v", took)
+				}
+				// The client goes away.
+				ctx, cancel := context.WithCancel(t.Context())
+				result = waits(m, ctx, next())
+				time.Sleep(time.Millisecond)
+				cancel()
+				if got, took = result(); took != time.Millisecond || len(got.Results) != 0 {
+					t.Errorf("after %v: %s", took, show(got))
+				}
+			})
+		})
+	}
+}
+
+func nextNow(next func() *Request) *Request {
+	r := next()
+	r.MaxWait = 0
+	return r
+}
+
+// Records that come between the look and the wait must not be missed: appends
+// race with a fetch that waits, many times.
+func TestNoLostWakeups(t *testing.T) {
+	c := newCluster(map[string]int{"t": 3})
+	m := c.manager(t, 10)
+	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 3, 0)...)).SessionID
+	go func() {
+		for i := range 3000 {
+			c.partitions["t"][i%3].append(1)
+		}
+	}()
+	offsets := [3]int64{}
+	var moved []PartitionRequest
+	for epoch := int32(1); offsets[0]+offsets[1]+offsets[2] < 3000; epoch++ {
+		req := request(id, epoch, moved...)
+		req.MaxWait = time.Minute
+		got := m.Fetch(t.Context(), req)
+		moved = moved[:0]
+		for _, r := range got.Results {
+			offsets[r.Partition] += int64(r.Range.Len)
+			moved = append(moved, all("t", 3, offsets[r.Partition])[r.Partition])
+		}
+	}
+}
+
+// Records that come after the look and before the watch.
+func TestMovedBeforeTheWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, epoch := range []int32{InitialEpoch, FinalEpoch} {
+			c := newCluster(map[string]int{"t": 1})
+			p := c.partitions["t"][0]
+			p.onWatch = func() { p.append(2) }
+			req := request(0, epoch, all("t", 1, 0)...)
+			req.MaxWait = time.Hour
+			got, took := waits(c.manager(t, 10), t.Context(), req)()
+			expect(t, got, "t-0:2 ")
+			if took != 0 {
+				t.Errorf("epoch %d: answered after %v", epoch, took)
+			}
+		}
+	})
+}
+
+// What an idle session costs does not depend on its size.
+func TestWorkIsProportionalToChange(t *testing.T) {
+	const n = 10000
+	c := newCluster(map[string]int{"t": n})
+	m := c.manager(t, 10)
+	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", n, 0)...)).SessionID
+	reads := func() (sum int) {
+		for _, p := range c.partitions["t"] {
+			sum += p.reads
+		}
+		return sum
+	}
+	before := reads()
+	m.Fetch(t.Context(), request(id, 1))
+	if d := reads() - before; d != 0 {
+		t.Errorf("an idle fetch read %d partitions", d)
+	}
+	for i := range 10 {
+		c.partitions["t"][i*997].append(1)
+	}
+	before = reads()
+	got := m.Fetch(t.Context(), request(id, 2))
+	if d := reads() - before; len(got.Results) != 10 || d != 10 {
+		t.Errorf("10 changes: %d results, %d reads", len(got.Results), d)
+	}
+}
+
+// The session of a consumer that has gone away is told once and then left alone.
+func TestSilentSessionIsNotTold(t *testing.T) {
+	c := newCluster(map[string]int{"t": 1})
+	m := c.manager(t, 10)
+	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+	p := c.partitions["t"][0]
+	for range 3 {
+		p.append(1)
+	}
+	if len(p.watches) != 0 {
+		t.Error("an append still tells a session that has not fetched the one before")
+	}
+	expect(t, m.Fetch(t.Context(), request(id, 1)), "t-0:3 ")
+	expect(t, m.Fetch(t.Context(), request(id, 2, all("t", 1, 3)...)), "")
+	if len(p.watches) != 1 {
+		t.Error("the session is back and does not watch")
+	}
+	p.append(2)
+	expect(t, m.Fetch(t.Context(), request(id, 3)), "t-0:2 ")
+}
