@@ -30,6 +30,9 @@ const (
 	// embeddedAddress is where the embedded ZooKeeper is reached inside the
 	// process.
 	embeddedAddress = "embedded"
+	// embeddedInFlight is how many groups of requests may wait for the embedded
+	// ZooKeeper: those that wait together share one write to its file.
+	embeddedInFlight = 100
 )
 
 // embedded is the ZooKeeper that a broker runs when none is configured.
@@ -116,6 +119,7 @@ func sessionConfig(env Env, cfg config.ZooKeeper, e *embedded) session.Config {
 	}
 	if e != nil {
 		c.Servers = []string{net.JoinHostPort(embeddedAddress, session.DefaultPort)}
+		c.MaxInFlight = max(c.MaxInFlight, embeddedInFlight)
 		c.Dial = func(ctx context.Context, _ string) (net.Conn, error) { return e.inside.Dial(ctx) }
 	}
 	return c
