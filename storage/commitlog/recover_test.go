@@ -249,30 +249,43 @@ func TestCutIsDurable(t *testing.T) {
 }
 
 // Retention of the whole log leaves an empty one that goes on at the same offset,
-// whatever a power loss leaves.
+// wherever it is interrupted and whatever a power loss leaves.
 func TestRetentionOfAllIsDurable(t *testing.T) {
-	mem := vfs.NewMem()
-	o := testOptions(mem)
-	o.Config.RetentionBytes = 0
-	l := mustOpen(t, o)
-	for _, dir := range []string{"/logs", "/"} {
-		must(t, mem.SyncDir(dir))
-	}
-	for range 5 {
-		appendTo(t, l, batchOf(t, 1, 1), 0)
-	}
-	must(t, l.Sync(5))
-	l.AdvanceHighWatermark(5)
-	n, err := l.DeleteExpired(time.Now())
-	if err != nil || n != 1 || l.StartOffset() != 5 {
-		t.Fatalf("retention drops %d segments, the start is %d, %v", n, l.StartOffset(), err)
-	}
-	for seed := range uint64(100) {
-		o.FS = mem.Crash(rand.New(rand.NewPCG(seed, 9)))
-		after := mustOpen(t, o)
-		if after.EndOffset() != 5 {
-			t.Fatalf("seed %d: the log ends at %d", seed, after.EndOffset())
+	for n := int64(1); ; n++ {
+		mem := vfs.NewMem()
+		faults := vfs.NewFaults(mem)
+		o := testOptions(faults)
+		o.Config.RetentionBytes = 0
+		l := mustOpen(t, o)
+		for _, dir := range []string{"/logs", "/"} {
+			must(t, mem.SyncDir(dir))
 		}
-		after.Abandon()
+		for range 5 {
+			appendTo(t, l, batchOf(t, 1, 1), 0)
+		}
+		must(t, l.Sync(5))
+		l.AdvanceHighWatermark(5)
+		before := faults.Calls()
+		faults.Inject(func(c vfs.Call) error {
+			if c.N >= before+n {
+				return vfs.ErrInjected
+			}
+			return nil
+		})
+		_, failed := l.DeleteExpired(time.Now())
+		for seed := range uint64(100) {
+			o.FS = mem.Crash(rand.New(rand.NewPCG(seed*7919, uint64(n))))
+			after := mustOpen(t, o)
+			if after.EndOffset() != 5 {
+				t.Fatalf("operation %d fails, seed %d: the log ends at %d", n, seed, after.EndOffset())
+			}
+			after.Abandon()
+		}
+		if failed == nil {
+			if l.StartOffset() != 5 || n < 10 {
+				t.Errorf("after %d operations the start is %d", n, l.StartOffset())
+			}
+			return
+		}
 	}
 }

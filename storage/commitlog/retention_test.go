@@ -145,6 +145,11 @@ func TestEpochQueries(t *testing.T) {
 	if got, want := fmt.Sprint(l.epochs.entries), "[{5 3} {9 4} {13 5}]"; got != want {
 		t.Errorf("epochs are %v, want %v", got, want)
 	}
+	// An epoch that has written nothing is forgotten, as by Kafka.
+	l = reopen(t, l, testOptions(l.dir.fs))
+	if got, want := fmt.Sprint(l.epochs.entries), "[{5 3} {9 4}]"; got != want {
+		t.Errorf("reopened, epochs are %v, want %v", got, want)
+	}
 }
 
 // Only a log that was closed may be said to be clean.
