@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ type Options struct {
 	ZooKeeper  string   // connect string; "" means embedded
 	Dirs       []string // data directories; none means a new one
 	Properties []string // further name=value
+	OpenFiles  int      // how many files Gracchus may have open (ulimit -n); 0: as many as the test
 }
 
 // Broker is a running broker.
@@ -93,7 +95,12 @@ func StartGracchus(t testing.TB, o Options) *Broker {
 	for _, p := range append(o.properties(), "zookeeper.connect="+zookeeper) {
 		args = append(args, "--override", p)
 	}
-	p := start(t, "gracchus", exec.Command(Binary(t), args...))
+	cmd := exec.Command(Binary(t), args...)
+	if o.OpenFiles > 0 {
+		limit := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, o.OpenFiles)
+		cmd = exec.Command("bash", append([]string{"-c", limit, Binary(t)}, args...)...)
+	}
+	p := start(t, "gracchus", cmd)
 	m := p.WaitFor(`ready.*PLAINTEXT://([^\s",]+)`, startLimit)
 	return &Broker{Process: p, Addr: m[1], Options: o}
 }
