@@ -233,6 +233,7 @@ func TestRolledSegmentsAreSynced(t *testing.T) {
 		s := started(t, kafkaIntervals("/a"), vfs.NewMem())
 		defer stop(t, s)
 		log := mustCreate(t, s, tp("t", 0))
+		synctest.Wait() // the flusher has seen the new log
 		fill(t, log, 20)
 		if log.RecoveryPoint() != 0 {
 			t.Fatalf("recovery point %d at once", log.RecoveryPoint())
@@ -335,6 +336,9 @@ func TestDirectoryFailsAlone(t *testing.T) {
 			t.Errorf("the failed directory is still locked: %v", err)
 		} else {
 			l.Close()
+		}
+		if err := appendOne(logs[0]); !errors.Is(err, commitlog.ErrClosed) {
+			t.Errorf("the logs of the failed directory keep their files: %v", err)
 		}
 		if len(fatal) != 0 {
 			t.Errorf("fatal: %v", <-fatal)

@@ -46,9 +46,8 @@ func (d *directory) flushSoon() {
 // after it has looked before: so no record waits longer than promised.
 func (s *Store) flush(ctx context.Context, d *directory) {
 	var logs []*hosted
-	tick := sealInterval
 	last := time.Now()
-	timer := time.NewTimer(tick)
+	timer := time.NewTimer(sealInterval)
 	defer timer.Stop()
 	for {
 		select {
@@ -72,7 +71,7 @@ func (s *Store) flush(ctx context.Context, d *directory) {
 			if ctx.Err() != nil || !d.online() {
 				return
 			}
-			if err := s.flushLog(h, last, now, next); err != nil && d.online() && s.serves(h) {
+			if err := s.flushLog(h, last, now); err != nil && d.online() && s.serves(h) {
 				if errors.Is(err, kerr.KafkaStorageError) {
 					d.fail(err)
 					return
@@ -80,8 +79,8 @@ func (s *Store) flush(ctx context.Context, d *directory) {
 				s.logger.Error("flush failed", "partition", h.tp.String(), "err", err)
 			}
 		}
-		last, tick = now, next
-		timer.Reset(tick)
+		last = now
+		timer.Reset(next)
 	}
 }
 
@@ -93,9 +92,9 @@ func flushEvery(h *hosted) time.Duration {
 	return math.MaxInt64
 }
 
-// flushLog syncs one log if it is time: what was appended since the last look,
-// at the earliest then, must not have waited for flush.ms at the next look.
-func (s *Store) flushLog(h *hosted, last, now time.Time, tick time.Duration) error {
+// flushLog syncs one log if something in it has waited for flush.ms; last is when
+// the flusher looked before.
+func (s *Store) flushLog(h *hosted, last, now time.Time) error {
 	synced, end := h.log.SyncedOffset(), h.log.EndOffset()
 	if synced >= end {
 		h.unsyncedSince = time.Time{}
@@ -103,7 +102,7 @@ func (s *Store) flushLog(h *hosted, last, now time.Time, tick time.Duration) err
 		if h.unsyncedSince.IsZero() {
 			h.unsyncedSince = last
 		}
-		if every := flushEvery(h); every < math.MaxInt64 && now.Add(tick).Sub(h.unsyncedSince) >= every {
+		if every := flushEvery(h); every < math.MaxInt64 && now.Sub(h.unsyncedSince) >= every {
 			if err := h.log.Sync(end); err != nil {
 				return err
 			}

@@ -408,6 +408,76 @@ func TestCleanerCheckpointIsPreserved(t *testing.T) {
 	}
 }
 
+// A start offset that a power loss could leave above the log's end would have
+// everything dropped by whoever opens the log next.
+func TestStartOffsetWaitsForItsRecords(t *testing.T) {
+	mem := vfs.NewMem()
+	s := loaded(t, mem, "/a")
+	defer stop(t, s)
+	log := mustCreate(t, s, tp("t", 0))
+	fill(t, log, 5)
+	log.AdvanceHighWatermark(10)
+	if err := log.AdvanceStartOffset(3); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{0, 1} {
+		if err := s.dirs[0].checkpoints.update(logStarts); err != nil {
+			t.Fatal(err)
+		}
+		if got := checkpoint(t, mem, "/a", logStarts); len(got) != want {
+			t.Errorf("synced up to %d: lines %v", log.SyncedOffset(), got)
+		}
+		if err := log.Sync(log.EndOffset()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCheckpointIsWrittenOnceForAChange(t *testing.T) {
+	faults := vfs.NewFaults(vfs.NewMem())
+	s := loaded(t, faults, "/a")
+	defer stop(t, s)
+	for i := range int32(3) {
+		fill(t, mustCreate(t, s, tp("t", i)), 1)
+	}
+	update := func() (operations int64) {
+		before := faults.Calls()
+		if err := s.dirs[0].checkpoints.update(recoveryPoints); err != nil {
+			t.Fatal(err)
+		}
+		return faults.Calls() - before
+	}
+	if update() == 0 || update() != 0 {
+		t.Error("after creations: want one write")
+	}
+	if err := s.Delete(tp("t", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if update() == 0 || update() != 0 {
+		t.Error("after a deletion: want one write")
+	}
+}
+
+// Without time to close the logs there is no marker, and the next start recovers.
+func TestStopWithoutTime(t *testing.T) {
+	mem := vfs.NewMem()
+	s := loaded(t, mem, "/a")
+	fill(t, mustCreate(t, s, tp("t", 0)), 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if exists(t, mem, "/a/"+cleanShutdownFile) {
+		t.Error("there is a marker")
+	}
+	s = loaded(t, mem, "/a")
+	defer stop(t, s)
+	if log, ok := s.Log(tp("t", 0)); !ok || log.EndOffset() != 10 {
+		t.Errorf("there %v", ok)
+	}
+}
+
 func TestMalformedCheckpointTakesTheDirectoryOffline(t *testing.T) {
 	for kind := range checkpointKinds {
 		mem := vfs.NewMem()
