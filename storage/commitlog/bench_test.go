@@ -46,6 +46,7 @@ func BenchmarkAppend(b *testing.B) {
 			// Large batches roll early, so that the page cache stays small.
 			l := benchLog(b, func(c *config.Topic) { c.SegmentBytes, c.RetentionBytes, c.FileDeleteDelayMS = 128<<20, 0, 0 })
 			batch := batchOfSize(b, size)
+			appendTo(b, l, batch, 0) // the first one writes and syncs the leader epochs
 			b.SetBytes(int64(len(batch)))
 			b.ReportAllocs()
 			segments := 1
@@ -99,7 +100,9 @@ func BenchmarkFollowerApply(b *testing.B) {
 	batch := batchOfSize(b, 16<<10)
 	b.SetBytes(int64(len(batch)))
 	b.ReportAllocs()
-	offset := int64(0)
+	_, err := l.AppendAsFollower(batch, 0)
+	must(b, err)
+	offset := int64(1)
 	for b.Loop() {
 		batch.SetBaseOffset(offset)
 		offset++
