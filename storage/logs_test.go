@@ -324,6 +324,21 @@ func TestLoadRemovesUnbornTwin(t *testing.T) {
 	}
 }
 
+// A twin without records that has served is no leftover: which one counts is
+// not for the broker to guess.
+func TestLoadRefusesTwinThatHasServed(t *testing.T) {
+	mem := vfs.NewMem()
+	for _, dir := range []string{"/a", "/b"} {
+		put(t, mem, dir+"/t-0/00000000000000000000.log", "")
+		put(t, mem, dir+"/t-0/partition.metadata", "version: 0\ntopic_id: 29XTU895SFuQWf5mmUxilg")
+	}
+	s := mustOpen(t, mem, "/a", "/b")
+	defer stop(t, s)
+	if err := load(s); err == nil || !strings.Contains(err.Error(), "both") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLoadPassesOver(t *testing.T) {
 	mem := vfs.NewMem()
 	for _, dir := range []string{
