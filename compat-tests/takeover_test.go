@@ -3,6 +3,7 @@ package compat
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -283,6 +284,20 @@ func dumpLogSegments(t *testing.T, dirs []string) {
 	if len(files) < 10 {
 		t.Fatalf("only %d files to look at", len(files))
 	}
+	// After hours of torture there are more than a tool can look at.
+	const most, atOnce = 2000, 250
+	if len(files) > most {
+		rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+		t.Logf("DumpLogSegments looks at %d of %d files", most, len(files))
+		files = files[:most]
+	}
+	for some := range slices.Chunk(files, atOnce) {
+		dumpSome(t, some)
+	}
+}
+
+func dumpSome(t *testing.T, files []string) {
+	t.Helper()
 	said := harness.Run(t, 2*time.Minute, harness.Kafka(t, "tool", "kafka.tools.DumpLogSegments", "--deep-iteration", "--files", strings.Join(files, ",")))
 	sane := runIndexCheck(t, files)
 	for _, complaint := range []string{"Mismatch", "mismatch", "Non-consecutive", "out of order", "Exception", "invalid", "isvalid: false", "failed", "Corrupt", "rror:"} {
@@ -303,5 +318,8 @@ func dumpLogSegments(t *testing.T, dirs []string) {
 func runIndexCheck(t *testing.T, files []string) string {
 	t.Helper()
 	indexes := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return !strings.HasSuffix(f, ".index") })
+	if len(indexes) == 0 {
+		return ""
+	}
 	return harness.Run(t, 2*time.Minute, harness.Kafka(t, "tool", "kafka.tools.DumpLogSegments", "--index-sanity-check", "--files", strings.Join(indexes, ",")))
 }
