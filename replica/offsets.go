@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -81,6 +82,43 @@ func (p *Partition) ListOffsets(req ListOffsetsRequest) (ListedOffset, error) {
 		return found, nil
 	}
 	return noListedOffset, lagging
+}
+
+// OffsetsBefore answers ListOffsets version 0: the offsets that the log is known
+// to have reached by the time of the request, newest first and at most limit. A
+// client sees the high watermark in place of what is above it. Errors are those of
+// ListOffsets, except that this version has no kerr.OffsetNotAvailable.
+func (p *Partition) OffsetsBefore(req ListOffsetsRequest, limit int) ([]int64, error) {
+	r := p.role.Load()
+	if err := r.serve(p.tp, !req.FollowerAllowed, req.CurrentLeaderEpoch); err != nil {
+		return nil, err
+	}
+	log := r.log
+	var offsets []int64
+	var err error
+	switch {
+	case req.Timestamp != Earliest:
+		by := req.Timestamp
+		if by == Latest {
+			by = math.MaxInt64
+		}
+		offsets, err = log.OffsetsBefore(by, limit)
+	case limit > 0:
+		offsets = []int64{log.StartOffset()}
+	}
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	hw := log.HighWatermark()
+	if !req.Client || len(offsets) == 0 || offsets[0] <= hw {
+		return offsets, nil
+	}
+	above := 1
+	for above < len(offsets) && offsets[above] > hw {
+		above++
+	}
+	offsets[above-1] = hw
+	return offsets[above-1:], nil
 }
 
 // EndOffsetForEpoch answers OffsetForLeaderEpoch (KIP-101): where the records of

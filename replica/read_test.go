@@ -2,7 +2,9 @@ package replica
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -268,6 +270,56 @@ func TestListOffsets(t *testing.T) {
 				t.Errorf("%+v, %v; want %+v, %v", got, err, c.want, c.err)
 			}
 		})
+	}
+}
+
+func TestOffsetsBefore(t *testing.T) {
+	w := newWorld(t)
+	w.configure("t", func(c *config.Topic) { c.SegmentBytes = 100 })
+	p := w.leads(t0, 5)
+	for range 2 {
+		mustAppend(t, p, produce, batch(t, 100, 2)) // 0 and 2, a segment each
+	}
+	if _, _, err := p.DeleteRecords(1); err != nil {
+		t.Fatal(err)
+	}
+	w.leads(t0, 6, 1, 2)
+	for range 2 {
+		mustAppend(t, p, produce, batch(t, 100, 2)) // 4 and 6, not committed: the high watermark is 4
+	}
+	client := func(ts int64) ListOffsetsRequest {
+		return ListOffsetsRequest{Timestamp: ts, CurrentLeaderEpoch: NoEpoch, Client: true}
+	}
+	broker := func(ts int64) ListOffsetsRequest { r := client(ts); r.Client = false; return r }
+	future := time.Now().Add(time.Hour).UnixMilli()
+	for _, c := range []struct {
+		name  string
+		req   ListOffsetsRequest
+		limit int
+		want  []int64
+	}{
+		{"latest for a broker", broker(Latest), 10, []int64{8, 6, 4, 2, 1}},
+		{"latest", client(Latest), 10, []int64{4, 4, 2, 1}}, // 4 is the high watermark and a segment's base
+		{"latest, as many as are above", client(Latest), 2, []int64{4}},
+		{"latest, one", client(Latest), 1, []int64{4}},
+		{"latest, none", client(Latest), 0, nil},
+		{"earliest", client(Earliest), 10, []int64{1}},
+		{"earliest, none", client(Earliest), 0, nil},
+		{"future", client(future), 3, []int64{4, 4}},
+		{"past", client(0), 10, nil},
+	} {
+		if got, err := p.OffsetsBefore(c.req, c.limit); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v; want %v", c.name, got, err, c.want)
+		}
+	}
+	w.apply(change(epoch(7), version(7), leader(2)))
+	if _, err := p.OffsetsBefore(client(Latest), 1); !errors.Is(err, kerr.NotLeaderForPartition) {
+		t.Errorf("follower: %v", err)
+	}
+	debug := client(Latest)
+	debug.FollowerAllowed = true
+	if got, err := p.OffsetsBefore(debug, 1); err != nil || len(got) != 1 {
+		t.Errorf("follower, debugging: %v, %v", got, err)
 	}
 }
 

@@ -12,8 +12,17 @@ import (
 	"github.com/gracchus-mq/gracchus/replica"
 )
 
-// debuggingConsumer is the replica id of tools that may read from any replica.
-const debuggingConsumer = -2
+const (
+	// consumerID is the replica id of clients, who see committed records only.
+	consumerID = -1
+	// debuggingConsumer is the replica id of tools that may read from any replica.
+	debuggingConsumer = -2
+)
+
+// maxRepeats is how often a request of version 0 may name one partition. Later
+// versions may once. Kafka does not limit it, but then one request could ask for
+// gigabytes of offsets.
+const maxRepeats = 10
 
 type listOffsets struct {
 	replicas *replica.Replicas
@@ -27,24 +36,23 @@ func (h *listOffsets) handle(_ context.Context, r *server.Request, req *kmsg.Lis
 			times[protocol.TopicPartition{Topic: t.Topic, Partition: p.Partition}]++
 		}
 	}
+	allowed := 1
+	if r.Header.Version == 0 {
+		allowed = maxRepeats
+	}
 	resp := kmsg.NewPtrListOffsetsResponse()
 	for _, t := range req.Topics {
 		out := kmsg.NewListOffsetsResponseTopic()
 		out.Topic = t.Topic
 		for i := range t.Partitions {
 			tp := protocol.TopicPartition{Topic: t.Topic, Partition: t.Partitions[i].Partition}
-			var found replica.ListedOffset
-			err := error(kerr.InvalidRequest)
-			if times[tp] == 1 {
-				found, err = h.list(r.Header.Version, req, tp, &t.Partitions[i])
-			}
 			p := kmsg.NewListOffsetsResponseTopicPartition()
 			p.Partition = tp.Partition
-			if err != nil {
-				found = replica.ListedOffset{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
-				p.ErrorCode = h.code(r.Header.Version, err)
+			err := error(kerr.InvalidRequest)
+			if times[tp] <= allowed {
+				err = h.list(r.Header.Version, req, tp, &t.Partitions[i], &p)
 			}
-			p.Offset, p.Timestamp, p.LeaderEpoch = found.Offset, found.Timestamp, found.LeaderEpoch
+			p.ErrorCode = h.code(r.Header.Version, err)
 			out.Partitions = append(out.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, out)
@@ -52,25 +60,37 @@ func (h *listOffsets) handle(_ context.Context, r *server.Request, req *kmsg.Lis
 	return resp, nil
 }
 
-func (h *listOffsets) list(version int16, req *kmsg.ListOffsetsRequest, tp protocol.TopicPartition, q *kmsg.ListOffsetsRequestTopicPartition) (replica.ListedOffset, error) {
+// list answers for one partition; after an error out is as it was.
+func (h *listOffsets) list(version int16, req *kmsg.ListOffsetsRequest, tp protocol.TopicPartition, q *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) error {
 	if !knowsTimestamp(version, q.Timestamp) {
-		return replica.ListedOffset{}, kerr.UnsupportedVersion
+		return kerr.UnsupportedVersion
 	}
 	p, err := h.replicas.Partition(tp)
 	if err != nil {
-		return replica.ListedOffset{}, err
+		return err
 	}
-	epoch := replica.NoEpoch
-	if version >= 4 {
-		epoch = q.CurrentLeaderEpoch
-	}
-	return p.ListOffsets(replica.ListOffsetsRequest{
+	wanted := replica.ListOffsetsRequest{
 		Timestamp:          q.Timestamp,
-		CurrentLeaderEpoch: epoch,
-		Client:             req.ReplicaID < 0,
+		CurrentLeaderEpoch: replica.NoEpoch,
+		Client:             req.ReplicaID == consumerID,
 		ReadCommitted:      version >= 2 && req.IsolationLevel == 1,
 		FollowerAllowed:    req.ReplicaID == debuggingConsumer,
-	})
+	}
+	if version == 0 {
+		if q.MaxNumOffsets < 0 {
+			return kerr.UnknownServerError // Kafka's answer
+		}
+		out.OldStyleOffsets, err = p.OffsetsBefore(wanted, int(q.MaxNumOffsets))
+		return err
+	}
+	if version >= 4 {
+		wanted.CurrentLeaderEpoch = q.CurrentLeaderEpoch
+	}
+	found, err := p.ListOffsets(wanted)
+	if err == nil {
+		out.Offset, out.Timestamp, out.LeaderEpoch = found.Offset, found.Timestamp, found.LeaderEpoch
+	}
+	return err
 }
 
 // knowsTimestamp reports whether a timestamp with a meaning of its own has it in

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -62,6 +64,59 @@ func TestListOffsets(t *testing.T) {
 	} {
 		if p := ask(9, tt.topic, -1, tt.change); p.ErrorCode != tt.want.Code || p.Offset != -1 || p.LeaderEpoch != -1 {
 			t.Errorf("%s: %+v, want %s", tt.topic, p, tt.want.Message)
+		}
+	}
+}
+
+// Version 0 answers with offsets that the log is known to have reached.
+func TestListOffsetsVersion0(t *testing.T) {
+	w := newWorld(t, "log.segment.bytes=150")
+	w.lead("t", 1, 0)
+	w.lead("lagging", 1, 0, self, 2)
+	for range 3 {
+		w.produce("t", 0, batch(2, 20))
+		w.produce("lagging", 0, batch(2, 20))
+	}
+	ask := func(topic string, ts int64, limit, replicaID int32, times int) []kmsg.ListOffsetsResponseTopicPartition {
+		req := kmsg.NewPtrListOffsetsRequest()
+		req.ReplicaID = replicaID
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Timestamp, p.MaxNumOffsets = ts, limit
+		req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: topic, Partitions: slices.Repeat([]kmsg.ListOffsetsRequestTopicPartition{p}, times)}}
+		return call[*kmsg.ListOffsetsResponse](w, 0, req).Topics[0].Partitions
+	}
+	future := time.Now().Add(time.Hour).UnixMilli()
+	for _, tt := range []struct {
+		topic   string
+		ts      int64
+		limit   int32
+		replica int32
+		err     *kerr.Error
+		want    []int64
+	}{
+		{"t", -1, 10, -1, nil, []int64{6, 4, 2, 0}}, {"t", -1, 2, -1, nil, []int64{6, 4}}, {"t", -1, 0, -1, nil, []int64{}},
+		{"t", -2, 10, -1, nil, []int64{0}}, {"t", 1, 10, -1, nil, []int64{}}, {"t", future, 10, -1, nil, []int64{6, 4, 2, 0}},
+		{"t", -1, -1, -1, kerr.UnknownServerError, []int64{}}, {"t", -3, 1, -1, kerr.UnsupportedVersion, []int64{}},
+		{"no", -1, 1, -1, kerr.UnknownTopicOrPartition, []int64{}},
+		{"lagging", -1, 10, -1, nil, []int64{0, 0}}, {"lagging", -1, 10, -2, nil, []int64{6, 4, 2, 0}}, {"lagging", -1, 10, 2, nil, []int64{6, 4, 2, 0}},
+	} {
+		p := ask(tt.topic, tt.ts, tt.limit, tt.replica, 1)[0]
+		var code int16
+		if tt.err != nil {
+			code = tt.err.Code
+		}
+		if p.ErrorCode != code || !slices.Equal(p.OldStyleOffsets, tt.want) {
+			t.Errorf("%s at %d, at most %d, for %d: %+v", tt.topic, tt.ts, tt.limit, tt.replica, p)
+		}
+	}
+	for _, p := range ask("t", -1, 1, -1, maxRepeats) {
+		if p.ErrorCode != 0 || !slices.Equal(p.OldStyleOffsets, []int64{6}) {
+			t.Errorf("%d times: %+v", maxRepeats, p)
+		}
+	}
+	for _, p := range ask("t", -1, 1, -1, maxRepeats+1) {
+		if p.ErrorCode != kerr.InvalidRequest.Code || len(p.OldStyleOffsets) != 0 {
+			t.Errorf("%d times: %+v", maxRepeats+1, p)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func Routes(d Deps) ([]server.Route, error) {
 		// (Kafka 4 announces it for the same reason, KIP-896).
 		{Key: protocol.Produce, Min: 3, Max: 11, AdvertiseFromZero: true, Bulk: true, Overlap: true, Handle: produceHandler.handle},
 		{Key: protocol.Fetch, Min: 4, Max: 17, Handle: fetchHandler.handle},
-		{Key: protocol.ListOffsets, Min: 1, Max: 9, Handle: decoded(listOffsetsHandler.handle)},
+		{Key: protocol.ListOffsets, Min: 0, Max: 9, Handle: decoded(listOffsetsHandler.handle)},
 		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Handle: decoded(epochHandler.handle)},
 		{Key: protocol.InitProducerId, Min: 0, Max: 5, Handle: decoded(initHandler.handle)},
 

@@ -1,6 +1,12 @@
 package commitlog
 
-import "github.com/gracchus-mq/gracchus/protocol/record"
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol/record"
+)
 
 // OffsetForTimestamp finds the first record between the start offset and upTo
 // (exclusive) whose timestamp is ts, in ms, or greater, and returns its offset,
@@ -116,4 +122,46 @@ func (s *segment) findRecord(from, upTo int64, open func(header) bool, match fun
 			}
 		}
 	}
+}
+
+// OffsetsBefore lists the offsets that the log is known to have reached by the
+// time ts, in ms, newest first and at most limit: before there was an index of
+// timestamps, that was how an offset was found by time (ListOffsets version 0).
+// The log had reached a segment's base when the segment was last modified, and
+// its end, if the last segment has data, by now.
+func (l *Log) OffsetsBefore(ts int64, limit int) ([]int64, error) {
+	list := l.list()
+	start, end := l.start.Load(), l.end.Load()
+	var offsets []int64
+	reached := false // by ts; then all below it was too, whatever its time says
+	if limit > 0 && list[len(list)-1].size.Load() > 0 && ts >= time.Now().UnixMilli() {
+		reached = true
+		offsets = append(offsets, end)
+	}
+	for i := len(list) - 1; i >= 0 && len(offsets) < limit; i-- {
+		if !reached {
+			modified, err := list[i].modified()
+			if err != nil {
+				return nil, storageError("looking up when a segment was modified", l.partition, err)
+			}
+			reached = modified <= ts
+		}
+		if reached {
+			offsets = append(offsets, max(list[i].base, start))
+		}
+	}
+	return offsets, nil
+}
+
+// modified is when the segment's file was last written, in ms. A file that is
+// gone, as retention or truncation took it meanwhile, is as old as can be.
+func (s *segment) modified() (ms int64, err error) {
+	info, err := s.file.dir.fs.Stat(s.file.path())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	return info.ModTime().UnixMilli(), nil
 }
