@@ -204,6 +204,15 @@ func TestChangeConfigs(t *testing.T) {
 	if r := call[*kmsg.AlterConfigsResponse](w, 2, req).Resources[0]; r.ErrorCode != 0 || len(w.topics.ops["replace a"]) != 1 {
 		t.Errorf("%+v %+v", r, w.topics.ops)
 	}
+	incremental := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	incremental.Resources = []kmsg.IncrementalAlterConfigsRequestResource{topic("a", set{Name: "x", Value: value})}
+	req.ValidateOnly, incremental.ValidateOnly = true, true
+	w.topics.ops = nil
+	call[*kmsg.AlterConfigsResponse](w, 2, req)
+	call[*kmsg.IncrementalAlterConfigsResponse](w, 1, incremental)
+	if len(w.topics.ops) != 2 || len(w.topics.ops["validate: replace a"]) != 1 || len(w.topics.ops["validate: change a"]) != 1 {
+		t.Errorf("asked for %+v", w.topics.ops)
+	}
 	w.topics.err = fmt.Errorf("Unknown topic config name: x: %w", kerr.InvalidConfig)
 	if r := call[*kmsg.AlterConfigsResponse](w, 2, req).Resources[0]; r.ErrorCode != kerr.InvalidConfig.Code || *r.ErrorMessage != "Unknown topic config name: x" {
 		t.Errorf("%+v", r)

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -9,11 +11,28 @@ import (
 )
 
 // resourceChange is one resource of AlterConfigs or IncrementalAlterConfigs,
-// which share all checks that come before the change.
+// which differ only in what an operation does.
 type resourceChange struct {
 	kind kmsg.ConfigResourceType
 	name string
 	ops  []topics.ConfigOp
+}
+
+// makeChanges makes, with change, those changes that pass all checks; the errors
+// are in the order of the changes.
+func makeChanges(ctx context.Context, view *cluster.View, changes []resourceChange, validateOnly bool,
+	change func(ctx context.Context, topic string, ops []topics.ConfigOp, validateOnly bool) error) []error {
+	errs := checkChanges(changes)
+	for i := range changes {
+		c := &changes[i]
+		if errs[i] == nil {
+			errs[i] = checkResource(view.Snapshot(), c)
+		}
+		if errs[i] == nil {
+			errs[i] = change(ctx, c.name, c.ops, validateOnly)
+		}
+	}
+	return errs
 }
 
 // checkChanges applies the checks that Kafka makes before it looks at any

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
@@ -42,10 +41,7 @@ func (h *deleteRecords) handle(_ context.Context, _ *server.Request, req *kmsg.D
 // delete returns the lowest start offset of all replicas. With one replica that
 // is this broker's, and there is nothing to wait for.
 func (h *deleteRecords) delete(s *cluster.Snapshot, tp protocol.TopicPartition, offset int64) (int64, error) {
-	if _, exists := s.Partition(tp); !exists {
-		return -1, kerr.UnknownTopicOrPartition
-	}
-	p, err := h.replicas.Partition(tp)
+	p, err := hostedPartition(s, h.replicas, tp)
 	if err != nil {
 		return -1, err
 	}

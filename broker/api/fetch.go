@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -184,10 +183,7 @@ func lookupIn(view *cluster.View, replicas *replica.Replicas) fetch.Lookup {
 			return tp.Topic, hosted{p}, nil
 		}
 		tp := protocol.TopicPartition{Topic: k.Topic, Partition: k.Partition}
-		if _, exists := view.Snapshot().Partition(tp); !exists {
-			return k.Topic, nil, fmt.Errorf("%v: %w", tp, kerr.UnknownTopicOrPartition)
-		}
-		p, err := replicas.Partition(tp)
+		p, err := hostedPartition(view.Snapshot(), replicas, tp)
 		if err != nil {
 			return k.Topic, nil, err
 		}

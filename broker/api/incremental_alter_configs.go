@@ -26,16 +26,9 @@ func (h *incrementalAlterConfigs) handle(ctx context.Context, _ *server.Request,
 			changes[i].ops = append(changes[i].ops, topics.ConfigOp{Name: c.Name, Value: c.Value, Op: c.Op})
 		}
 	}
+	errs := makeChanges(ctx, h.view, changes, req.ValidateOnly, h.topics.ChangeConfigs)
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
-	errs := checkChanges(changes)
-	for i := range changes {
-		c := &changes[i]
-		if errs[i] == nil {
-			errs[i] = checkResource(h.view.Snapshot(), c)
-		}
-		if errs[i] == nil {
-			errs[i] = h.topics.ChangeConfigs(ctx, c.name, c.ops, req.ValidateOnly)
-		}
+	for i, c := range changes {
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = c.kind, c.name
 		out.ErrorCode, out.ErrorMessage = h.codes.withMessage(errs[i])

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
@@ -46,10 +45,7 @@ func (h *offsetForLeaderEpoch) handle(_ context.Context, r *server.Request, req 
 }
 
 func (h *offsetForLeaderEpoch) find(s *cluster.Snapshot, tp protocol.TopicPartition, current, wanted int32) (epoch int32, end int64, err error) {
-	if _, exists := s.Partition(tp); !exists {
-		return -1, -1, kerr.UnknownTopicOrPartition
-	}
-	p, err := h.replicas.Partition(tp)
+	p, err := hostedPartition(s, h.replicas, tp)
 	if err != nil {
 		return -1, -1, err
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 func TestListOffsets(t *testing.T) {
@@ -153,6 +155,33 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 	resp := call[*kmsg.OffsetForLeaderEpochResponse](w, 4, req)
 	if a, b := resp.Topics[0].Partitions[0], resp.Topics[1].Partitions[0]; a.ErrorCode != kerr.FencedLeaderEpoch.Code || a.EndOffset != -1 || b.ErrorCode != kerr.UnknownTopicOrPartition.Code {
 		t.Errorf("%+v %+v", a, b)
+	}
+}
+
+// Between the metadata that a topic is being deleted and StopReplica, the
+// partition is hosted and does not exist.
+func TestHostedButUnknown(t *testing.T) {
+	w := newWorld(t)
+	w.lead("t", 1, 4)
+	w.produce("t", 0, batch(5, 1))
+	gone := kmsg.NewUpdateMetadataRequestTopicState()
+	gone.Topic, gone.TopicID = "t", topicID("t")
+	gone.PartitionStates = []kmsg.UpdateMetadataRequestTopicPartition{{Leader: -2}}
+	w.update(8, gone)
+	if _, err := w.replicas.Partition(protocol.TopicPartition{Topic: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	deletion, epoch := kmsg.NewPtrDeleteRecordsRequest(), kmsg.NewPtrOffsetForLeaderEpochRequest()
+	fillRequest(deletion)
+	fillRequest(epoch)
+	for what, code := range map[string]int16{
+		"DeleteRecords":        call[*kmsg.DeleteRecordsResponse](w, 2, deletion).Topics[0].Partitions[0].ErrorCode,
+		"OffsetForLeaderEpoch": call[*kmsg.OffsetForLeaderEpochResponse](w, 4, epoch).Topics[0].Partitions[0].ErrorCode,
+		"Fetch":                call[*kmsg.FetchResponse](w, 12, fetchOne("t", 0, 0)).Topics[0].Partitions[0].ErrorCode,
+	} {
+		if code != kerr.UnknownTopicOrPartition.Code {
+			t.Errorf("%s: error %d", what, code)
+		}
 	}
 }
 

@@ -339,15 +339,18 @@ func (f *fakeTopics) Configs(_ context.Context, topic string) (map[string]string
 	return f.own[topic], f.err
 }
 
-func (f *fakeTopics) ReplaceConfigs(_ context.Context, topic string, values []topics.ConfigOp, _ bool) error {
-	return f.note("replace "+topic, values)
+func (f *fakeTopics) ReplaceConfigs(_ context.Context, topic string, values []topics.ConfigOp, validateOnly bool) error {
+	return f.note("replace "+topic, values, validateOnly)
 }
 
-func (f *fakeTopics) ChangeConfigs(_ context.Context, topic string, ops []topics.ConfigOp, _ bool) error {
-	return f.note("change "+topic, ops)
+func (f *fakeTopics) ChangeConfigs(_ context.Context, topic string, ops []topics.ConfigOp, validateOnly bool) error {
+	return f.note("change "+topic, ops, validateOnly)
 }
 
-func (f *fakeTopics) note(what string, ops []topics.ConfigOp) error {
+func (f *fakeTopics) note(what string, ops []topics.ConfigOp, validateOnly bool) error {
+	if validateOnly {
+		what = "validate: " + what
+	}
 	if f.ops == nil {
 		f.ops = map[string][]topics.ConfigOp{}
 	}
