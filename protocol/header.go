@@ -75,7 +75,7 @@ func ParseRequestHeaderReusing(frame []byte, clientID string) (h RequestHeader, 
 	if h.Key < 0 || int(h.Key) >= len(firstFlexible) {
 		return h, nil, fmt.Errorf("request with key %d, version %d: %w", int16(h.Key), h.Version, ErrUnknownAPIKey)
 	}
-	if h.Version < 0 {
+	if h.Version < 0 && h.Key != ApiVersions { // to ApiVersions any version is one that is not known
 		return h, nil, fmt.Errorf("%s request with version %d: %w", h.Key, h.Version, ErrMalformed)
 	}
 	if h.Key == ControlledShutdown && h.Version == 0 {

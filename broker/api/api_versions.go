@@ -35,7 +35,7 @@ func (h *apiVersions) announce(routes []server.Route) {
 func (h *apiVersions) handle(_ context.Context, r *server.Request) error {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.FinalizedFeaturesEpoch = -1
-	if r.Header.Version > maxApiVersions {
+	if r.Header.Version > maxApiVersions || r.Header.Version < 0 {
 		// The client is newer than we are. It can read version 0, and there it
 		// finds which version of ApiVersions to ask in (KIP-511).
 		resp.ErrorCode = kerr.UnsupportedVersion.Code

@@ -53,7 +53,7 @@ func TestApiVersionsOfTheFuture(t *testing.T) {
 	w.send(w.conn, req, 3)
 	w.receive(w.conn, req)
 	// A version that nobody knows, with a body that nobody can read.
-	for _, version := range []int16{5, 126} {
+	for _, version := range []int16{5, 126, -1} {
 		frame := protocol.EncodeRequest(nil, 9, "c", req)
 		frame[6], frame[7] = byte(version>>8), byte(version)
 		if _, err := w.conn.Write(frame); err != nil {

@@ -48,7 +48,7 @@ type conn struct {
 func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	c := &conn{srv: s, listener: l, net: nc, host: remoteHost(nc)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.frames = frameReader{conn: nc, pool: s.pool, limit: c.frameLimit, touch: c.touch, due: &c.frameDue}
+	c.frames = frameReader{conn: nc, pool: s.pool, max: int(s.cfg.MaxFrameBytes), limit: c.frameLimit, touch: c.touch, due: &c.frameDue}
 	if !l.Internal {
 		c.frames.budget = s.budget
 	}

@@ -39,10 +39,11 @@ type frameReader struct {
 	conn   net.Conn
 	raw    syscall.RawConn // nil if conn is not a plain TCP socket
 	pool   *bufferPool
-	budget *budget // nil: not charged
-	limit  func(key, version int16) (maxBytes int32)
-	touch  func()        // something was read
-	due    *atomic.Int64 // when the large frame that is coming must be here, Unix nanoseconds
+	budget *budget                                   // nil: not charged
+	max    int                                       // bytes of any frame
+	limit  func(key, version int16) (maxBytes int32) // at most max
+	touch  func()                                    // something was read
+	due    *atomic.Int64                             // when the large frame that is coming must be here, Unix nanoseconds
 
 	chunk   *buffer // nil while nothing is buffered
 	r, w    int     // chunk[r:w] has been read from the socket and not been used
@@ -139,6 +140,9 @@ func (f *frameReader) next(ctx context.Context) ([]byte, error) {
 	size := int(int32(binary.BigEndian.Uint32(f.chunk.b[f.r:])))
 	if size < minFrame {
 		return nil, &frameError{fmt.Sprintf("a frame of %d bytes cannot hold a request header", size)}
+	}
+	if size > f.max { // known before there is a key: nobody waits for one
+		return nil, &frameError{fmt.Sprintf("a frame of %d bytes is over the limit of %d", size, f.max)}
 	}
 	if err := f.need(8); err != nil {
 		return nil, err

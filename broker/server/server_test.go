@@ -117,6 +117,7 @@ func TestViolationsCloseTheConnection(t *testing.T) {
 		{"size too small", size(7), []string{"7 bytes"}},
 		{"above the client limit", append(size(1<<20+1), 0, 3, 0, 1, 0, 0, 0, 1), []string{"over the limit"}},
 		{"bulk above its limit", append(size(100<<20+1), 0, 0, 0, 3, 0, 0, 0, 1), []string{"over the limit"}},
+		{"above every limit, before there is a key", size(1<<31 - 1), []string{"over the limit"}},
 		{"client id beyond the frame", []byte{0, 0, 0, 10, 0, 3, 0, 1, 0, 0, 0, 1, 0x7f, 0xff}, []string{"client id"}},
 		{"for brokers only", frame(protocol.LeaderAndIsr, 0, 1, ""), []string{"for brokers"}},
 	}
