@@ -10,9 +10,9 @@ import (
 // build makes a snapshot of broker properties, all layers merged, and checks
 // the rules that hold between them.
 func build(given map[string]string) (*Broker, error) {
-	v, wrong := brokerTable.parseAll(given)
-	if len(wrong) > 0 {
-		return nil, wrong[0]
+	v, invalid := brokerTable.parseAll(given)
+	if invalid != nil {
+		return nil, invalid
 	}
 	b := &Broker{
 		ID: v.int32("broker.id"), IDGeneration: v.bool("broker.id.generation.enable"), ReservedMaxID: v.int32("reserved.broker.max.id"),

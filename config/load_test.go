@@ -42,6 +42,9 @@ func TestWithoutAFile(t *testing.T) {
 	if !reflect.DeepEqual(report, Report{}) {
 		t.Errorf("nothing was given, and yet: %+v", report)
 	}
+	if s, _, err = Load("", []string{"broker.rack=r"}); err != nil || !reflect.DeepEqual(s.Broker().Storage.Dirs, b.Storage.Dirs) {
+		t.Errorf("another override changes the directory: %v", err)
+	}
 	s, _, err = Load("", []string{"log.dir=/elsewhere", "listeners=PLAINTEXT://:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +85,10 @@ func TestReport(t *testing.T) {
 	if len(report.Warnings) != 1 {
 		t.Errorf("warnings %q", report.Warnings)
 	}
+	_, report, err = Load("", []string{"zookeeper.connect=h:1", "gracchus.zookeeper.listen=127.0.0.1:0"})
+	if err != nil || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "gracchus.zookeeper.listen") {
+		t.Errorf("warnings %q, %v", report.Warnings, err)
+	}
 }
 
 // Each error is one line with the property, the value given, and what is
@@ -109,6 +116,9 @@ func TestErrors(t *testing.T) {
 		{"queued.max.request.bytes=1", "socket.request.max.bytes"},
 		{"max.connections.per.ip=0", "max.connections.per.ip.overrides"},
 		{"max.connections.per.ip.overrides=localhost", "host:count"},
+		{"max.connections.per.ip.overrides=localhost:many", "host:count"},
+		{"max.connections.per.ip.overrides=localhost:-1", "host:count"},
+		{"replica.lag.time.max.ms=499", "replica.lag.time.max.ms"},
 		{"zookeeper.connect=a:b", "host:port"},
 		{"zookeeper.connect=/x", "host:port"},
 		{"zookeeper.connect=h:1/a,g:1", "one path, after the last server"},
@@ -119,6 +129,9 @@ func TestErrors(t *testing.T) {
 		{"listener.name.plaintext.plain.sasl.jaas.config=x", "not supported yet"},
 		{"sasl.enabled.mechanisms=PLAIN", "only GSSAPI is"},
 		{"ssl.some.new.thing=1", "not supported yet"},
+		{"sasl.some.new.thing=1", "not supported yet"},
+		{"zookeeper.ssl.some.new.thing=1", "not supported yet"},
+		{"listener.name.plaintext.oauthbearer.sasl.login.class=x", "not supported yet"},
 		{"zookeeper.set.acl=true", "only false is"},
 		{"zookeeper.ssl.client.enable=true", "only false is"},
 		{"zookeeper.clientCnxnSocket=x", "not supported yet"},
@@ -129,6 +142,7 @@ func TestErrors(t *testing.T) {
 		{"controller.listener.names=CONTROLLER", "not supported yet"},
 		{"inter.broker.protocol.version=3.8", "only 3.9 is"},
 		{"inter.broker.protocol.version=9", "a release of Kafka"},
+		{"inter.broker.protocol.version=3.9-IV1", "a release of Kafka"},
 		{"remote.log.storage.system.enable=true", "only false is"},
 
 		{"listeners=", "at least one name://host:port"},
@@ -143,6 +157,7 @@ func TestErrors(t *testing.T) {
 		{"listeners=PLAINTEXT://0.0.0.0:1", "0.0.0.0 cannot be advertised"},
 		{"listeners=A://h:1&listener.security.protocol.map=A:PLAINTEXT", "set inter.broker.listener.name to one of them"},
 		{"listener.security.protocol.map=PLAINTEXT", "NAME:PROTOCOL"},
+		{"listeners=PLAINTEXT://h:1,B://h:2,C://h:2&listener.security.protocol.map=PLAINTEXT:PLAINTEXT,B:PLAINTEXT,C:PLAINTEXT", "a port of its own"},
 		{"listener.security.protocol.map=PLAINTEXT:TLS", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"},
 		{"advertised.listeners=SSL://h:1", "SSL is not supported yet"},
 		{"advertised.listeners=B://h:1&listener.security.protocol.map=PLAINTEXT:PLAINTEXT,B:PLAINTEXT", "only listener names that listeners has: PLAINTEXT"},
@@ -164,6 +179,27 @@ func TestErrors(t *testing.T) {
 }
 
 var namesProperty = regexp.MustCompile(`^[a-zA-Z][a-zA-Z.0-9]+: "`)
+
+// What lies just inside the rules.
+func TestAccepted(t *testing.T) {
+	for _, given := range []string{
+		"broker.id=1000", "broker.id=-1&node.id=-1", "broker.id=7&node.id=7", "broker.id=5000&broker.id.generation.enable=false", "broker.id=1001&reserved.broker.max.id=1001",
+		"log.cleaner.max.compaction.lag.ms=5&log.cleaner.min.compaction.lag.ms=5", "log.cleaner.min.cleanable.ratio=1", "log.cleaner.min.cleanable.ratio=0",
+		"queued.max.request.bytes=104857600", "queued.max.request.bytes=0", "queued.max.request.bytes=-1",
+		"max.connections.per.ip=0&max.connections.per.ip.overrides=127.0.0.1:0", "max.connections.per.ip.overrides=fd00::1:5, host : 6",
+		"replica.fetch.wait.max.ms=30000", "log.retention.ms=-1", "log.roll.ms=1", "log.segment.bytes=14",
+		"inter.broker.protocol.version=3.9", "inter.broker.protocol.version=3.9.2", "inter.broker.protocol.version=3.9-IV0", "log.message.format.version=0.10.2",
+		"log.message.format.version=0.8.2.1", "zookeeper.clientCnxnSocket=", "listener.name.plaintext.some.thing=1", "control.plane.listener.name=C&listeners=PLAINTEXT://h:1,C://h:2&listener.security.protocol.map=PLAINTEXT:PLAINTEXT,C:PLAINTEXT",
+	} {
+		overrides := strings.Split(given, "&")
+		if !strings.Contains(given, "node.id") {
+			overrides = append(overrides, "broker.rack=r")
+		}
+		if _, _, err := Load("", overrides); err != nil {
+			t.Errorf("%s: %v", given, err)
+		}
+	}
+}
 
 func TestOverridesMustHaveANameAndAValue(t *testing.T) {
 	for _, override := range []string{"broker.id", "=1", ""} {

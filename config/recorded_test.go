@@ -60,6 +60,9 @@ func TestEntriesAreThoseOfKafka(t *testing.T) {
 					continue
 				}
 				ours[e.Name] = recorded(c.resource, e)
+				if e.IsDefault != (e.Source == kmsg.ConfigSourceDefaultConfig) {
+					t.Errorf("%s from %v, but is it the default: %v", e.Name, e.Source, e.IsDefault)
+				}
 			}
 			kafkas := 0
 			for _, want := range readRecorded[recordedEntry](t, c.file) {

@@ -52,6 +52,9 @@ func TestListeners(t *testing.T) {
 			t.Errorf("%v: %q %v", endpoints[i], sentence, surprising)
 		}
 	}
+	if sentence, surprising := b.DescribeListener(Listener{Name: "NONE", Host: "localhost"}); sentence != "" || surprising {
+		t.Errorf("a listener that is not there: %q %v", sentence, surprising)
+	}
 	if got := b.Listeners[1].Address(); got != "[::1]:9095" {
 		t.Errorf("address %s", got)
 	}
@@ -158,7 +161,8 @@ func TestLists(t *testing.T) {
 			t.Errorf("%q - %q = %q, want %q", c.current, c.items, got, c.subtracted)
 		}
 	}
-	if !IsTopicList("cleanup.policy") || IsTopicList("segment.bytes") || IsTopicList("nope") || TopicListDefault("cleanup.policy") != "delete" {
+	if !IsTopicList("cleanup.policy") || IsTopicList("segment.bytes") || IsTopicList("nope") || TopicListDefault("cleanup.policy") != "delete" ||
+		TopicListDefault("leader.replication.throttled.replicas") != "" || TopicListDefault("nope") != "" || !IsTopicConfig("segment.bytes") || IsTopicConfig("log.segment.bytes") {
 		t.Error("what is a list")
 	}
 }

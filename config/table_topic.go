@@ -110,15 +110,13 @@ func retentionMS(v values) string {
 }
 
 // firstMS is the first of a time's properties that has a value, in
-// milliseconds. The last always has one.
+// milliseconds. hours always has one; not every time has one in minutes.
 func firstMS(v values, ms, minutes, hours string) string {
 	if text, given := v.text(ms); given {
 		return text
 	}
-	if minutes != "" {
-		if _, given := v.text(minutes); given {
-			return strconv.FormatInt(minuteMS*v.int64(minutes), 10)
-		}
+	if _, given := v.text(minutes); given {
+		return strconv.FormatInt(minuteMS*v.int64(minutes), 10)
 	}
 	return strconv.FormatInt(hourMS*v.int64(hours), 10)
 }

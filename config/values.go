@@ -12,11 +12,9 @@ import (
 type values map[string]string
 
 // parseAll parses every property of the table, from raw where it is given there
-// and else from its default. Errors come in the table's order, one for each
-// property that is wrong.
-func (t table) parseAll(raw map[string]string) (values, []*invalidValue) {
+// and else from its default. It stops at the first that is wrong.
+func (t table) parseAll(raw map[string]string) (values, *invalidValue) {
 	v := make(values, len(t.rows))
-	var wrong []*invalidValue
 	for i := range t.rows {
 		p := &t.rows[i]
 		given, ok := raw[p.name]
@@ -28,12 +26,11 @@ func (t table) parseAll(raw map[string]string) (values, []*invalidValue) {
 		}
 		text, invalid := p.parse(given)
 		if invalid != nil {
-			wrong = append(wrong, invalid)
-			continue
+			return nil, invalid
 		}
 		v[p.name] = text
 	}
-	return v, wrong
+	return v, nil
 }
 
 func (v values) text(name string) (string, bool) {
