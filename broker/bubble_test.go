@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,8 @@ type host struct {
 	disk  *vfs.Mem
 	store *zkserver.MemStore
 
-	onSync atomic.Pointer[func(name string)]
+	onSync  atomic.Pointer[func(name string)]
+	badDisk atomic.Pointer[string] // a log directory in which no file can be opened, written or synced
 
 	mu        sync.Mutex
 	listeners map[string]*inproc.Listener
@@ -69,7 +71,17 @@ type watchedDisk struct {
 	host *host
 }
 
+func (h *host) broken(name string) error {
+	if bad := h.badDisk.Load(); bad != nil && strings.HasPrefix(name, *bad+"/") {
+		return &fs.PathError{Op: "access", Path: name, Err: syscall.EIO}
+	}
+	return nil
+}
+
 func (d watchedDisk) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if err := d.host.broken(name); err != nil {
+		return nil, err
+	}
 	f, err := d.FS.OpenFile(name, flag, perm)
 	return watchedFile{f, d.host}, err
 }
@@ -79,7 +91,17 @@ type watchedFile struct {
 	host *host
 }
 
+func (f watchedFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.host.broken(f.Name()); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, at)
+}
+
 func (f watchedFile) Sync() error {
+	if err := f.host.broken(f.Name()); err != nil {
+		return err
+	}
 	if on := f.host.onSync.Load(); on != nil {
 		(*on)(f.Name())
 	}

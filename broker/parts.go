@@ -36,6 +36,7 @@ type parts struct {
 	zk        *zkmeta.Client
 	changes   *topics.Changes
 	features  *features
+	failures  *failures // of log directories
 
 	// Who this broker is.
 	id           int32
@@ -64,6 +65,7 @@ func (p *parts) phases() []phase {
 		{name: "configuration changes", start: p.startChanges, stop: p.stopChanges},
 		{name: "finalized features", start: p.startFeatures, stop: p.stopFeatures},
 		{name: "logs", start: p.loadLogs},
+		{name: "failures of directories", start: p.startFailures, stop: p.stopFailures},
 		{name: "listeners", start: p.bindListeners, stop: p.closeListeners},
 		{name: "replicas", start: p.startReplicas, stop: p.stopReplicas},
 		{name: "connections to brokers", start: p.startPeers, stop: p.stopPeers},

@@ -133,6 +133,14 @@ func (p *parts) loadLogs(ctx context.Context) error {
 	return p.store.Load(ctx, func(topic string) *config.Topic { return p.settings.Topic(own[topic]) })
 }
 
+func (p *parts) startFailures(ctx context.Context) error {
+	p.failures = newFailures(p.zk, p.id, p.logger)
+	p.store.OnDirFailure(p.failures.happened)
+	return p.failures.start(ctx)
+}
+
+func (p *parts) stopFailures(ctx context.Context) error { return p.failures.stop(ctx) }
+
 // startReplicas makes the logs known as partitions without a role, and starts
 // their upkeep; what this broker leads is for the controller to say.
 func (p *parts) startReplicas(ctx context.Context) (err error) {

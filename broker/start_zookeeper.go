@@ -26,7 +26,6 @@ func (p *parts) stopZooKeeper(ctx context.Context) error {
 
 func (p *parts) startSession(ctx context.Context) (err error) {
 	cfg := sessionConfig(p.env, p.cfg.ZooKeeper, p.zookeeper)
-	dissolvePredecessor(ctx, p.store, cfg, p.logger)
 	if p.session, err = session.New(cfg); err != nil {
 		return err
 	}
@@ -34,14 +33,22 @@ func (p *parts) startSession(ctx context.Context) (err error) {
 	p.session.OnSession(p.events.tell)
 	p.registration = &registration{zk: p.zk, store: p.store, session: cfg, logger: p.logger}
 	p.registration.epoch.Store(-1)
-	return p.session.Start(ctx)
+	if err := p.session.Start(ctx); err != nil {
+		return err
+	}
+	// Only now, when it is known that ZooKeeper answers.
+	dissolvePredecessor(ctx, p.store, cfg, p.logger)
+	return nil
 }
 
 // stopSession closes the session, which takes this broker's registration with
-// it; nothing is left for the next process to close.
+// it; nothing is left for the next process to close. If ZooKeeper does not answer,
+// the next process finds the session's secret and closes it: no reason to call
+// the stop unclean.
 func (p *parts) stopSession(ctx context.Context) error {
 	if err := p.session.Stop(ctx); err != nil {
-		return err
+		p.logger.Warn("ZooKeeper does not answer: this broker stays registered until it is started again or the session expires", "error", err)
+		return nil
 	}
 	return p.store.SaveState(sessionFile, nil)
 }

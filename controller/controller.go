@@ -147,12 +147,29 @@ func (c *Controller) Stop(ctx context.Context) error {
 		return fmt.Errorf("stopping the controller: %w", ctx.Err())
 	}
 	if office != nil {
-		err := c.zk.ResignController(ctx, office.claim)
-		if err != nil && !errors.Is(err, zkmeta.ErrNotController) && !errors.Is(err, session.ErrExpired) {
-			return err
-		}
+		return c.resign(ctx, office.claim)
 	}
 	return nil
+}
+
+// resignTimeout bounds the farewell of a controller.
+const resignTimeout = 2 * time.Second
+
+// resign gives the place up, so that another broker need not wait for the end of
+// this one's session. That end does the same, which is why a ZooKeeper that does
+// not answer holds nobody up here.
+func (c *Controller) resign(ctx context.Context, claim zkmeta.Claim) error {
+	bounded, cancel := context.WithTimeout(ctx, resignTimeout)
+	defer cancel()
+	err := c.zk.ResignController(bounded, claim)
+	switch {
+	case err == nil, errors.Is(err, zkmeta.ErrNotController), errors.Is(err, session.ErrExpired):
+		return nil
+	case bounded.Err() != nil && ctx.Err() == nil:
+		c.cfg.Logger.Debug("the place of the controller was not given up in time; it goes with the session", "error", err)
+		return nil
+	}
+	return err
 }
 
 // Active says whether this broker is controller now, and in which epoch.
