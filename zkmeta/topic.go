@@ -92,6 +92,12 @@ func (t TopicAssignment) Encode() ([]byte, error) {
 	if err := t.validate(); err != nil {
 		return nil, fmt.Errorf("topic assignment: %w", err)
 	}
+	return t.encode()
+}
+
+// encode is Encode for what stands in a node already, and may be as odd as whoever
+// wrote it left it.
+func (t TopicAssignment) encode() ([]byte, error) {
 	node := struct {
 		Version    int                `json:"version"`
 		ID         string             `json:"topic_id,omitempty"`
@@ -109,7 +115,7 @@ func (t TopicAssignment) Encode() ([]byte, error) {
 	}
 	for p, r := range t.Partitions {
 		key := strconv.Itoa(int(p))
-		node.Partitions[key] = r.Replicas
+		node.Partitions[key] = orEmpty(r.Replicas)
 		if len(r.Adding) > 0 {
 			node.Adding[key] = r.Adding
 		}

@@ -146,9 +146,11 @@ func (c *Client) UpdateTopic(ctx context.Context, name string, edit func(*TopicA
 	}
 }
 
-// SetTopicAssignment overwrites a topic's assignment as the controller.
+// SetTopicAssignment overwrites a topic's assignment as the controller. It does not
+// judge it: what is written is what was read, and a topic without partitions, say,
+// must not cost the controller its place.
 func (c *Client) SetTopicAssignment(ctx context.Context, claim Claim, name string, assignment TopicAssignment) error {
-	data, err := assignment.Encode()
+	data, err := assignment.encode()
 	if err == nil {
 		_, err = c.fenced1(ctx, claim, session.Set(TopicPath(name), data, session.AnyVersion))
 	}
