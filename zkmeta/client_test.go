@@ -344,6 +344,8 @@ var protocols = []struct {
 		f.ok(f.c.UpdateConfig(f.ctx, BrokerConfig(1), add("a")))
 		f.ok(f.c.UpdateConfig(f.ctx, BrokerConfig(1), add("b")))
 		f.holds("/config/brokers/1", `{"version":1,"config":{"a":"1","b":"1"}}`, 1)
+		f.ok(f.c.UpdateConfig(f.ctx, BrokerConfig(1), add("b"))) // changes nothing, and is written
+		f.holds("/config/brokers/1", `{"version":1,"config":{"a":"1","b":"1"}}`, 2)
 	}},
 	{name: "NotifyConfigChange", run: func(f *fixture) {
 		f.ok(f.c.NotifyConfigChange(f.ctx, TopicConfig("t")))

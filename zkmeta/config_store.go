@@ -88,11 +88,12 @@ func (c *Client) SetConfig(ctx context.Context, entity ConfigEntity, values map[
 }
 
 // UpdateConfig changes the configuration of an entity: edit gets what stands there
-// and changes it in place. The whole is repeated when somebody else wrote in
-// between, so that edit may be called more than once. An error of edit ends it. See
-// SetConfig for ErrNoController.
+// and changes it in place. It is written, as by Kafka, even if edit changes
+// nothing: the node's version goes up. The whole is repeated when somebody else
+// wrote in between, so that edit may be called more than once. An error of edit
+// ends it. See SetConfig for ErrNoController.
 func (c *Client) UpdateConfig(ctx context.Context, entity ConfigEntity, edit func(map[string]string) error) error {
-	for {
+	for again := false; ; again = true {
 		r, exists, err := c.getOrWatch(ctx, entity.Path(), nil)
 		if err != nil {
 			return fmt.Errorf("read the configuration of %v: %w", entity, err)
@@ -105,8 +106,8 @@ func (c *Client) UpdateConfig(ctx context.Context, entity ConfigEntity, edit fun
 		if err := edit(values); err != nil {
 			return err
 		}
-		if exists && maps.Equal(before, values) {
-			return nil
+		if again && exists && maps.Equal(before, values) {
+			return nil // what failed had been written
 		}
 		data, err := EncodeConfig(values)
 		if err != nil {
@@ -122,7 +123,7 @@ func (c *Client) UpdateConfig(ctx context.Context, entity ConfigEntity, edit fun
 			return nil
 		case errors.Is(err, session.ErrBadVersion), errors.Is(err, session.ErrNoNode), errors.Is(err, session.ErrNodeExists):
 			// Somebody else wrote, or our own write was answered into a lost connection:
-			// reading again shows which, and edit finds its change done.
+			// reading again shows which, as edit then finds its change done.
 		default:
 			return fmt.Errorf("write the configuration of %v: %w", entity, err)
 		}
