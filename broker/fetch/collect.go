@@ -107,8 +107,13 @@ func (c *collector) again() {
 }
 
 // putAside forgets the results, which are not enough yet, but not which
-// partitions they are of.
+// partitions they are of: more may come to those that have records already.
 func (c *collector) putAside() {
+	for _, t := range c.places {
+		if c.set.entries[t].partition != nil && c.set.arm(t) {
+			c.set.Moved(t) // as it may have, between the read and the watch
+		}
+	}
 	if !c.full {
 		c.noted = append(c.noted, c.places...)
 	}

@@ -225,3 +225,30 @@ func TestSilentSessionIsNotTold(t *testing.T) {
 	p.append(2)
 	expect(t, m.Fetch(t.Context(), request(id, 3)), "t-0:2 ")
 }
+
+// Less than MinBytes is there when the wait begins: what comes to it ends the
+// wait, also when it comes in several appends between two looks.
+func TestRecordsToThoseAlreadyThere(t *testing.T) {
+	for _, epoch := range []int32{InitialEpoch, FinalEpoch} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(map[string]int{"t": 1})
+			p := c.partitions["t"][0]
+			p.append(3)
+			req := request(0, epoch, all("t", 1, 0)...)
+			req.MaxWait, req.MinBytes = time.Hour, 10
+			result := waits(c.manager(t, 10), t.Context(), req)
+			for _, n := range []int64{1, 1, 1} { // nobody looks in between
+				synctest.Wait()
+				time.Sleep(time.Millisecond)
+				p.append(n)
+				p.append(1)
+				p.append(1)
+			}
+			got, took := result()
+			expect(t, got, "t-0:12 ")
+			if took != 3*time.Millisecond {
+				t.Errorf("epoch %d: answered after %v", epoch, took)
+			}
+		})
+	}
+}
