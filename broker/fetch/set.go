@@ -174,16 +174,22 @@ func (s *set) Moved(token uint32) {
 
 // arm makes sure that the partition is watched; it reports whether it was not,
 // in which case it may have moved just before.
+//
+// The watch begins before it is noted: an append that found an earlier one, and
+// is late to tell, must not end what has not begun, for that would stay for ever.
 func (s *set) arm(token uint32) bool {
 	p := s.entries[token].partition
 	s.mu.Lock()
 	was := s.watched[token]
+	s.mu.Unlock()
+	if was != nil {
+		return false
+	}
+	p.Watch(s, token)
+	s.mu.Lock()
 	s.watched[token] = p
 	s.mu.Unlock()
-	if was == nil {
-		p.Watch(s, token)
-	}
-	return was == nil
+	return true
 }
 
 func (s *set) disarm(token uint32) {

@@ -252,3 +252,26 @@ func TestRecordsToThoseAlreadyThere(t *testing.T) {
 		})
 	}
 }
+
+// An append that found the watch just before it ended tells the set while it
+// watches anew: in the end there is one watch, and then none.
+func TestToldWhileTheWatchBegins(t *testing.T) {
+	p := &fakePartition{watches: map[watch]int{}}
+	s := newSet(false, 1)
+	s.put(&all("t", 1, 0)[0])
+	s.entries[0].partition = p
+	s.take(nil)
+	p.onWatch = func() {
+		s.Moved(0)
+		s.Moved(0)
+	}
+	s.arm(0)
+	s.arm(0)
+	if n := p.watches[watch{s, 0}]; n != 1 {
+		t.Errorf("%d watches", n)
+	}
+	s.close()
+	if len(p.watches) != 0 {
+		t.Errorf("%d watches of a set that is closed", len(p.watches))
+	}
+}
