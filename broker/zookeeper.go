@@ -155,7 +155,8 @@ func saveSession(store *storage.Store, c session.Config, id session.ID, password
 // dissolvePredecessor ends the session of a process that died in these
 // directories, so that its registration does not stand in the way until it
 // expires. Whoever holds the directories' locks knows that the process is gone.
-// That it fails is no error: the registration then waits for the expiry.
+// That it fails is no error: the registration then waits for the expiry. It
+// takes no longer than a connect may.
 func dissolvePredecessor(ctx context.Context, store *storage.Store, c session.Config, logger *slog.Logger) {
 	data, err := store.LoadState(sessionFile)
 	if err != nil || data == nil {
@@ -173,6 +174,8 @@ func dissolvePredecessor(ctx context.Context, store *storage.Store, c session.Co
 	if err != nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
+	defer cancel()
 	if err := session.Dissolve(ctx, c, session.ID(id), password); err != nil {
 		logger.Warn("the ZooKeeper session of the previous process could not be closed; it ends by itself", "session", session.ID(id).String(), "error", err)
 	}

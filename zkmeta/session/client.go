@@ -88,7 +88,10 @@ func (c *Client) Start(ctx context.Context) error {
 		reason := c.starting
 		c.mu.Unlock()
 		c.shutdown()
-		return fmt.Errorf("connect to zookeeper at %v within %v: %w", c.cfg.Servers, c.cfg.ConnectTimeout, errors.Join(err, reason))
+		if reason != nil {
+			err = fmt.Errorf("%w: %w", err, reason)
+		}
+		return fmt.Errorf("connect to zookeeper at %v within %v: %w", c.cfg.Servers, c.cfg.ConnectTimeout, err)
 	}
 	return nil
 }
