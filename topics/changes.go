@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/config"
@@ -36,7 +37,8 @@ type Changes struct {
 	zk       *zkmeta.Client
 	settings *config.Settings
 	follow   *zkmeta.ConfigChanges
-	wake     chan struct{} // capacity 1
+	pending  []zkmeta.ConfigEntity // notified of, and not read since
+	wake     chan struct{}         // capacity 1
 	watch    *session.Watch
 	cancel   context.CancelFunc
 	ended    chan struct{}
@@ -135,7 +137,8 @@ func (c *Changes) run(ctx context.Context) {
 	}
 }
 
-// read applies what changed since the last time, and arms the watch.
+// read applies what changed since the last time, and arms the watch. A notification
+// is given out once: what it names is kept until it has been read.
 func (c *Changes) read(ctx context.Context) error {
 	changed, malformed, err := c.follow.Next(ctx, c.watch)
 	if err != nil {
@@ -144,7 +147,16 @@ func (c *Changes) read(ctx context.Context) error {
 	for _, err := range malformed {
 		c.cfg.Logger.Warn("a notification of a changed configuration cannot be read and is skipped", "error", err)
 	}
-	return c.apply(ctx, changed)
+	for _, e := range changed {
+		if !slices.Contains(c.pending, e) {
+			c.pending = append(c.pending, e)
+		}
+	}
+	if err := c.apply(ctx, c.pending); err != nil {
+		return err
+	}
+	c.pending = nil
+	return nil
 }
 
 // apply reads entities and hands on those that this broker acts on.

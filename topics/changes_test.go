@@ -2,15 +2,20 @@ package topics_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/zktest"
 	"github.com/gracchus-mq/gracchus/topics"
 	"github.com/gracchus-mq/gracchus/zkmeta"
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
+	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 )
 
 // follower starts a listener in a session of its own, whose end it survives.
@@ -146,5 +151,48 @@ func TestTopicConfigs(t *testing.T) {
 		if err != nil || len(own) != 1 || !equal(own["a"], map[string]string{"segment.ms": "5"}) {
 			t.Errorf("configurations %v, error %v", own, err)
 		}
+	})
+}
+
+// A change whose entity could not be read when it was notified, because the session
+// ended in between, is not forgotten.
+func TestChangesSurviveALostRead(t *testing.T) {
+	inLab(t, nil, func(t *testing.T, l *lab) {
+		if r := l.topics.Create(l.ctx, []topics.CreateRequest{{Name: "a", Partitions: 1, ReplicationFactor: 1}}, time.Minute, false)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		relay := zktest.NewRelay(l.dial)
+		defer relay.Close()
+		direct := l.dial
+		var down atomic.Bool
+		l.dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			if down.Load() {
+				return nil, errors.New("cut off")
+			}
+			return relay.Dial(ctx, addr)
+		}
+		f, stop := follow(t, l)
+		defer stop()
+		l.dial = direct
+		f.expect(t, "retention 604800000", "retention 604800000")
+
+		// The listener lists the notifications, reads the new one, and is cut off before
+		// it reads the topic's configuration, for longer than the session lives.
+		reads := 0
+		relay.LoseRequest(func(op zkproto.Op) bool {
+			if op != zkproto.OpGetData {
+				return false
+			}
+			if reads++; reads == 2 {
+				down.Store(true)
+			}
+			return reads == 2
+		})
+		set(t, l, "a", "retention.ms", "1000")
+		time.Sleep(30 * time.Second)
+		relay.LoseRequest(nil)
+		down.Store(false)
+		time.Sleep(5 * time.Second)
+		f.expect(t, "amap[retention.ms:1000]")
 	})
 }
