@@ -8,10 +8,13 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"go.uber.org/goleak"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakePartition has records of one byte each: offset n is readable when the high
 // watermark is above n.
