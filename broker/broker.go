@@ -24,6 +24,10 @@ func Run(ctx context.Context, settings *config.Settings, report config.Report, l
 		return err
 	}
 	if err := b.Start(ctx); err != nil {
+		if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+			logger.Info("stopped before it was ready", "while", err)
+			return nil
+		}
 		return err
 	}
 	var failure error

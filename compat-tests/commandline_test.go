@@ -121,6 +121,26 @@ func TestStopSignals(t *testing.T) {
 	}
 }
 
+// A broker that is told to stop before it is ready has not failed.
+func TestStopWhileStarting(t *testing.T) {
+	var said strings.Builder
+	cmd := exec.Command(harness.Binary(t), "start", "--override", "zookeeper.connect=127.0.0.1:1", "--override", "listeners=PLAINTEXT://127.0.0.1:0")
+	cmd.Dir, cmd.Stderr = t.TempDir(), &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for { // until it has taken its directory, and knocks at the door of ZooKeeper
+		if _, err := os.Stat(filepath.Join(cmd.Dir, "gracchus-data", ".lock")); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), "stopped before it was ready") {
+		t.Errorf("it ended with %v and said %s", err, said.String())
+	}
+}
+
 // After kill -9 the next start does not wait for the session of the dead
 // process.
 func TestStartAfterKill(t *testing.T) {

@@ -132,17 +132,20 @@ func checkOne(name, value string) error {
 			} else {
 				name, base = base, name
 				if refusedFamily(name) {
-					return notSupported(base, value, "take it out")
+					return notSupported(base, hidden, "take it out")
 				}
 				return nil
 			}
 		} else if refusedFamily(name) {
-			return notSupported(name, value, "take it out")
+			return notSupported(name, hidden, "take it out")
 		} else {
 			return nil
 		}
 	}
 	canonical, invalid := p.parse(value)
+	if p.kind == kindPassword {
+		value = hidden
+	}
 	if invalid != nil {
 		return wrongValue(name, value, p.accepts())
 	}
@@ -154,6 +157,9 @@ func checkOne(name, value string) error {
 	}
 	return notSupported(name, value, "only "+p.value+" is")
 }
+
+// hidden stands for a value that is, or may be, a secret: errors end up in logs.
+const hidden = "[hidden]"
 
 // refusedFamily: properties Kafka may add to a family that must not be ignored.
 func refusedFamily(name string) bool {

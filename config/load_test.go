@@ -178,6 +178,16 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Errors end up in logs; secrets must not.
+func TestErrorsKeepSecrets(t *testing.T) {
+	for _, name := range []string{"ssl.keystore.password", "ssl.key.password", "sasl.jaas.config", "listener.name.plaintext.plain.sasl.jaas.config",
+		"listener.name.inside.ssl.truststore.password", "zookeeper.ssl.keystore.password", "ssl.some.new.secret"} {
+		if _, _, err := Load("", []string{name + "=verysecret"}); err == nil || strings.Contains(err.Error(), "verysecret") || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 var namesProperty = regexp.MustCompile(`^[a-zA-Z][a-zA-Z.0-9]+: "`)
 
 // What lies just inside the rules.
