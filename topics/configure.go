@@ -74,7 +74,7 @@ func (m *Manager) changeConfigs(ctx context.Context, topic string, edit func(own
 	if err := m.zk.UpdateConfig(ctx, entity, check); err != nil {
 		return noController(err)
 	}
-	m.cfg.Logger.Info("configured a topic", "topic", topic)
+	m.cfg.Logger.Debug("configured a topic", "topic", topic)
 	return m.zk.NotifyConfigChange(ctx, entity)
 }
 

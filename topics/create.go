@@ -76,7 +76,7 @@ func (m *Manager) createOne(ctx context.Context, req CreateRequest, validateOnly
 		result.Err = noController(err)
 	default:
 		result.ID = topic.ID
-		m.cfg.Logger.Info("created a topic", "topic", req.Name, "id", topic.ID, "partitions", len(assignment), "configs", configs)
+		m.cfg.Logger.Debug("created a topic", "topic", req.Name, "id", topic.ID, "partitions", len(assignment), "configs", configs)
 	}
 	return result
 }

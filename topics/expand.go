@@ -67,7 +67,7 @@ func (m *Manager) expandOne(ctx context.Context, req ExpandRequest, validateOnly
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return refuse(kerr.UnknownTopicOrPartition, "The topic '%s' does not exist.", req.Name)
 	case err == nil:
-		m.cfg.Logger.Info("expanded a topic", "topic", req.Name, "partitions", req.Count)
+		m.cfg.Logger.Debug("expanded a topic", "topic", req.Name, "partitions", req.Count)
 	}
 	return err
 }
