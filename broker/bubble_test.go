@@ -57,7 +57,8 @@ func (h *host) env() Env {
 			h.listeners[address] = l
 			return l, nil
 		},
-		Dial: h.dial,
+		Dial:     h.dial,
+		Hostname: func(context.Context) string { return "machine" },
 		OpenZooKeeperStore: func(string) (zkserver.Store, error) {
 			return h.store, nil
 		},

@@ -20,6 +20,8 @@ type Env struct {
 	Listen func(ctx context.Context, address string) (net.Listener, error)
 	// Dial connects to another broker or to ZooKeeper at host:port.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Hostname is this machine's name as others should know it.
+	Hostname func(ctx context.Context) string
 	// OpenZooKeeperStore opens the store of the embedded ZooKeeper, which lives
 	// in the plain file path.
 	OpenZooKeeperStore func(path string) (zkserver.Store, error)
@@ -38,6 +40,7 @@ func HostEnv(logger *slog.Logger) Env {
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
 			return dial.DialContext(ctx, "tcp", address)
 		},
+		Hostname: hostname,
 		OpenZooKeeperStore: func(path string) (zkserver.Store, error) {
 			return zkserver.OpenBolt(path)
 		},
@@ -46,7 +49,7 @@ func HostEnv(logger *slog.Logger) Env {
 }
 
 func (e Env) validate() error {
-	if e.FS == nil || e.Listen == nil || e.Dial == nil || e.OpenZooKeeperStore == nil || e.Logger == nil {
+	if e.FS == nil || e.Listen == nil || e.Dial == nil || e.Hostname == nil || e.OpenZooKeeperStore == nil || e.Logger == nil {
 		return fmt.Errorf("broker: an Env needs all of its parts")
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -51,11 +51,11 @@ func bind(ctx context.Context, env Env, cfg *config.Broker) (s *sockets, err err
 		ports[l.Name] = l.Port
 		s.bound = append(s.bound, bound{l, hold(socket)})
 	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		hostname = "localhost"
+	var host string
+	if slices.ContainsFunc(cfg.Advertised, func(l config.Listener) bool { return l.Host == "" }) {
+		host = env.Hostname(ctx)
 	}
-	s.endpoints = cfg.Endpoints(ports, hostname)
+	s.endpoints = cfg.Endpoints(ports, host)
 	return s, nil
 }
 

@@ -226,6 +226,9 @@ func (b *Broker) DescribeListener(endpoint Listener) (sentence string, surprisin
 		return "", false
 	}
 	address := net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port))
+	if endpoint.Everywhere() {
+		return fmt.Sprintf("clients of listener %s are sent to %s, which is no address of a machine: set advertised.listeners", endpoint.Name, address), true
+	}
 	if endpoint.Loopback() && !b.Listeners[i].Loopback() {
 		return fmt.Sprintf("listener %s is open to other machines, but clients that come by it are sent to %s, which is their own machine: set advertised.listeners", endpoint.Name, address), true
 	}

@@ -52,6 +52,9 @@ func TestListeners(t *testing.T) {
 			t.Errorf("%v: %q %v", endpoints[i], sentence, surprising)
 		}
 	}
+	if sentence, surprising := b.DescribeListener(Listener{Name: "FREE", Host: "::", Port: 1}); sentence != "clients of listener FREE are sent to [::]:1, which is no address of a machine: set advertised.listeners" || !surprising {
+		t.Errorf("an unspecified address: %q %v", sentence, surprising)
+	}
 	if sentence, surprising := b.DescribeListener(Listener{Name: "NONE", Host: "localhost"}); sentence != "" || surprising {
 		t.Errorf("a listener that is not there: %q %v", sentence, surprising)
 	}
