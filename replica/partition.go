@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 
@@ -113,10 +114,10 @@ func (r *role) serve(tp protocol.TopicPartition, needLeader bool, epoch int32) e
 	return nil
 }
 
-// explain turns the error of a log that was closed under a request into what it
-// means for the partition.
+// explain turns the error of a log that was closed under a request, which a
+// reader notices by its files, into what it means for the partition.
 func (p *Partition) explain(err error) error {
-	if !errors.Is(err, commitlog.ErrClosed) {
+	if !errors.Is(err, commitlog.ErrClosed) && !errors.Is(err, fs.ErrClosed) {
 		return err
 	}
 	if gone := p.role.Load().gone; gone != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -90,6 +91,28 @@ func TestStopWhatIsNotHosted(t *testing.T) {
 	}
 	if _, here := w.store.Log(t0); here {
 		t.Error("the log is still here")
+	}
+}
+
+// TestDeletedMeanwhile: whoever took the role before the deletion and comes to
+// the log after it says the same as whoever comes later.
+func TestDeletedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	p := w.leads(t0, 5)
+	mustAppend(t, p, produce, batch(t, 1, 1))
+	before := p.role.Load()
+	if errs, err := w.replicas.StopReplicas(1, []StopChange{{t0, epochOfDeletion, true}}); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	_, read := before.log.Read(0, 1000, 1, true)
+	_, _, _, find := before.log.OffsetForTimestamp(1, 1)
+	_, appendErr := before.log.AppendAsLeader(batch(t, 1, 1), 5, record.Client)
+	for name, err := range map[string]error{"read": read, "lookup by time": find, "append": appendErr} {
+		if err == nil {
+			t.Errorf("%s of a deleted log", name)
+		} else if err = p.explain(err); !errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.KafkaStorageError) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
