@@ -215,11 +215,17 @@ func (f *frameReader) grow(ctx context.Context, have, size int) error {
 	return nil
 }
 
+// charge takes n bytes more of the budget, but all in all no more than there can
+// be: the rest of a frame as large as that would wait for its beginning.
 func (f *frameReader) charge(ctx context.Context, n int) error {
 	if f.budget == nil {
 		return nil
 	}
-	got, err := f.budget.acquire(ctx, int64(n))
+	more := min(int64(n), f.budget.size-f.charged)
+	if more <= 0 {
+		return nil
+	}
+	got, err := f.budget.acquire(ctx, more)
 	f.charged += got
 	return err
 }

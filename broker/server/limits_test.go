@@ -187,3 +187,20 @@ func TestThrottleHoldsTheNextRequest(t *testing.T) {
 		t.Errorf("quota saw replies of %v bytes", sizes)
 	}
 }
+
+// A frame may be larger than the budget of all: it then has to have it for
+// itself, but not to wait for what it holds.
+func TestFrameLargerThanTheBudget(t *testing.T) {
+	echo := echoRoute()
+	echo.Key, echo.Bulk = protocol.Produce, true
+	h := start(t, "tcp", Config{InFlightBytes: 100 << 10}, Listener{}, echo)
+	c := h.dial()
+	body := strings.Repeat("x", 300<<10)
+	for i := range int32(2) {
+		write(t, c, frame(protocol.Produce, 3, i, body))
+		expect(t, c, i, body)
+	}
+	if used := h.srv.budget.inUse(); used != 0 {
+		t.Errorf("%d bytes are still charged", used)
+	}
+}
