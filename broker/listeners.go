@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/config"
@@ -43,7 +44,11 @@ func bind(ctx context.Context, env Env, cfg *config.Broker) (s *sockets, err err
 			if errors.As(err, &op) {
 				err = op.Err
 			}
-			return s, fmt.Errorf("listener %s cannot listen on %s (is another broker running there?): %w", l.Name, address, err)
+			hint := ""
+			if errors.Is(err, syscall.EADDRINUSE) {
+				hint = " (is another broker running there?)"
+			}
+			return s, fmt.Errorf("listener %s cannot listen on %s%s: %w", l.Name, address, hint, err)
 		}
 		if tcp, ok := socket.Addr().(*net.TCPAddr); ok {
 			l.Port = tcp.Port
