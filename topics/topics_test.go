@@ -2,6 +2,7 @@ package topics_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -295,6 +296,33 @@ func TestNoController(t *testing.T) {
 		r := l.topics.Create(l.ctx, []topics.CreateRequest{{Name: "b", Partitions: 1, ReplicationFactor: 1}}, time.Minute, false)[0]
 		if !errors.Is(r.Err, kerr.NotController) {
 			t.Errorf("creating a topic: %v", r.Err)
+		}
+	})
+}
+
+// Of several creations of one name, with different configurations, the topic has that
+// of the one that made it.
+func TestTheWinnersConfiguration(t *testing.T) {
+	inLab(t, nil, func(t *testing.T, l *lab) {
+		for round := range 20 {
+			name := fmt.Sprint("t", round)
+			won := make(chan string, 4)
+			var wg sync.WaitGroup
+			for i := range cap(won) {
+				value := fmt.Sprint(1000 + i)
+				wg.Go(func() {
+					r := l.topics.Create(l.ctx, []topics.CreateRequest{{Name: name, Partitions: 1, ReplicationFactor: 1,
+						Configs: []topics.ConfigOp{{Name: "retention.ms", Value: &value}}}}, time.Minute, false)[0]
+					if r.Err == nil {
+						won <- value
+					}
+				})
+			}
+			wg.Wait()
+			value := <-won
+			if own, err := l.topics.Configs(l.ctx, name); err != nil || own["retention.ms"] != value {
+				t.Errorf("%s is configured %v (%v), and was made with %s", name, own, err, value)
+			}
 		}
 	})
 }

@@ -58,10 +58,12 @@ func (c *Client) TopicAssignments(ctx context.Context, names []string, w *sessio
 	return entries, nil
 }
 
-// CreateTopic writes a topic's configuration and then the topic itself, whose
-// appearance tells the controller. In this order, because the controller and the
-// replicas read the configuration as soon as they see the topic. The error wraps
-// kerr.TopicAlreadyExists if there is one of that name.
+// CreateTopic writes a topic's configuration and the topic itself, whose appearance
+// tells the controller, in one multi: the controller and the replicas read the
+// configuration as soon as they see the topic, and of two that create a topic at once
+// the slower must not leave its configuration to the other's. The error wraps
+// kerr.TopicAlreadyExists if there is one of that name. See SetConfig for
+// ErrNoController.
 func (c *Client) CreateTopic(ctx context.Context, name string, assignment TopicAssignment, config map[string]string) error {
 	if err := protocol.ValidateTopicName(name); err != nil {
 		return err
@@ -70,18 +72,17 @@ func (c *Client) CreateTopic(ctx context.Context, name string, assignment TopicA
 	if err != nil {
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
-	// The configuration is overwritten below; of a topic that exists it must not be.
+	values, err := EncodeConfig(config)
+	if err != nil {
+		return fmt.Errorf("create topic %s: %w", name, err)
+	}
 	_, err = c.do1(ctx, session.Exists(TopicPath(name), nil))
 	if err == nil {
 		return fmt.Errorf("create topic %s: %w", name, kerr.TopicAlreadyExists)
 	}
-	if !errors.Is(err, session.ErrNoNode) {
-		return fmt.Errorf("create topic %s: %w", name, err)
+	if errors.Is(err, session.ErrNoNode) {
+		err = c.createTopic(ctx, name, data, values)
 	}
-	if err := c.SetConfig(ctx, TopicConfig(name), config); err != nil {
-		return fmt.Errorf("create topic %s: %w", name, err)
-	}
-	err = c.createRecursive(ctx, TopicPath(name), data)
 	if !errors.Is(err, session.ErrNodeExists) {
 		if err != nil {
 			return fmt.Errorf("create topic %s: %w", name, err)
@@ -102,6 +103,44 @@ func (c *Client) CreateTopic(ctx context.Context, name string, assignment TopicA
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
 	return fmt.Errorf("create topic %s: %w", name, kerr.TopicAlreadyExists)
+}
+
+// createTopic is the multi of CreateTopic. The error wraps session.ErrNodeExists if the
+// topic exists.
+func (c *Client) createTopic(ctx context.Context, name string, data, config []byte) error {
+	path := TopicConfig(name).Path()
+	configure := session.Create(path, config, session.Persistent)
+	for {
+		controllerVersion, err := c.electedController(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := c.do1(ctx, session.Multi(
+			session.Check(ControllerPath, controllerVersion),
+			configure,
+			session.Create(TopicPath(name), data, session.Persistent),
+		))
+		if err == nil || len(r.Multi) != 3 {
+			return err
+		}
+		election, configured := r.Multi[0].Err, r.Multi[1].Err
+		switch {
+		case errors.Is(election, session.ErrNoNode), errors.Is(election, session.ErrBadVersion):
+			continue // an election in between
+		case errors.Is(configured, session.ErrNodeExists):
+			// Left by an earlier topic of this name, or set before there was one.
+			configure = session.Set(path, config, session.AnyVersion)
+			continue
+		case errors.Is(configured, session.ErrNoNode):
+			configure = session.Create(path, config, session.Persistent)
+			err = c.ensurePath(ctx, parent(path))
+		case errors.Is(err, session.ErrNoNode):
+			err = c.ensurePath(ctx, TopicsPath)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // UpdateTopic changes a topic's assignment: edit gets what stands there and changes
