@@ -115,9 +115,17 @@ func (c *conn) loop() error {
 		case c.srv.isDraining() && errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		default:
+			var violation *frameError
+			if errors.As(err, &violation) {
+				c.finish()
+			}
 			return err
 		}
 		if err := c.one(frame); err != nil {
+			var crash *panicError
+			if !errors.As(err, &crash) { // after which nobody may release its slot
+				c.finish()
+			}
 			return err
 		}
 		c.frames.release()
@@ -125,6 +133,13 @@ func (c *conn) loop() error {
 			return nil
 		}
 	}
+}
+
+// finish lets the requests before one that is refused have their replies: to
+// Kafka's clients it is as if it had not been read before they were answered.
+func (c *conn) finish() {
+	c.frames.release()
+	c.order.waitEmpty()
 }
 
 // hold waits before the next request is read: for a quota's pause, and for room

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 )
@@ -134,6 +135,40 @@ func TestViolationsCloseTheConnection(t *testing.T) {
 				words = []string{"key 99"}
 			}
 			h.expectOneLine(words...)
+		})
+	}
+}
+
+// A request that is refused ends the connection, but not before the requests in
+// front of it have their replies.
+func TestRefusalWaitsForItsTurn(t *testing.T) {
+	fails := func(context.Context, *Request) error { return errors.New("cannot be decoded") }
+	tests := map[string][]byte{
+		"key that is not served":  frame(protocol.Heartbeat, 0, 2, ""),
+		"size too small":          {0, 0, 0, 7},
+		"handler error":           frame(protocol.Metadata, 1, 2, ""),
+		"handler error, same key": frame(protocol.Produce, 3, 2, "fail"),
+	}
+	for name, refused := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hold, slots := holdRoute()
+				holds := hold.Handle
+				hold.Handle = func(ctx context.Context, r *Request) error {
+					if string(r.Body) == "fail" {
+						return fails(ctx, r)
+					}
+					return holds(ctx, r)
+				}
+				h := start(t, "pipe", Config{}, Listener{}, hold, Route{Key: protocol.Metadata, Max: 4, Handle: fails})
+				c := h.dial()
+				write(t, c, append(frame(protocol.Produce, 3, 1, "a"), refused...))
+				s := <-slots
+				synctest.Wait() // the reader comes to what it refuses
+				s.Release()
+				expect(t, c, 1, "a")
+				expectClosed(t, c)
+			})
 		})
 	}
 }
