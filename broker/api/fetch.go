@@ -70,8 +70,13 @@ func (h *fetchRecords) request(r *server.Request, q *fetchRequest) *fetch.Reques
 		},
 		Draining: r.Draining(),
 	}
-	if !req.Reader.IsFollower() {
+	switch {
+	case !req.Reader.IsFollower():
 		req.MaxBytes = min(req.MaxBytes, h.settings.Broker().Fetch.MaxBytes)
+	case !r.Listener.InterBroker:
+		// As Kafka where ClusterAction is not granted: whoever passes for a
+		// follower reads what is not committed, and takes part in committing it.
+		req.Refuse = kerr.TopicAuthorizationFailed
 	}
 	s := h.view.Snapshot()
 	for q.nextTopic() {
@@ -122,7 +127,7 @@ func (h *fetchRecords) result(p *fetch.Result, version int16, hints *hints) fetc
 	if version >= 13 {
 		out.topic = "" // the id says it
 	}
-	if errors.Is(p.Err, kerr.UnknownTopicOrPartition) || errors.Is(p.Err, kerr.UnknownTopicID) {
+	if errors.Is(p.Err, kerr.UnknownTopicOrPartition) || errors.Is(p.Err, kerr.UnknownTopicID) || errors.Is(p.Err, kerr.TopicAuthorizationFailed) {
 		out.aborted = []commitlog.AbortedTxn{} // as in Kafka: empty where nothing was looked up, else null
 	}
 	if p.Range.Len > 0 {

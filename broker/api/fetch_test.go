@@ -72,6 +72,41 @@ func TestFetchErrors(t *testing.T) {
 	}
 }
 
+// Only brokers are followers: by a listener for clients, nobody is.
+func TestFollowersComeByTheBrokersListener(t *testing.T) {
+	w := newWorld(t)
+	w.lead("t", 1, 4, self, 2)
+	w.produce("t", 0, batch(5, 1)) // not committed
+	clients := w.dial(w.clients)
+	defer clients.Close()
+	for version := int16(4); version <= 17; version++ {
+		for _, topic := range []string{"t", "no"} {
+			for _, id := range []int32{-1, -2, 1, 2} {
+				req := fetchOne(topic, 0, 0)
+				if req.ReplicaID = id; version >= 15 {
+					req.ReplicaState.ID = id
+				}
+				w.send(clients, req, version)
+				p := w.receive(clients, req).(*kmsg.FetchResponse).Topics[0].Partitions[0]
+				switch {
+				case id >= 0:
+					if p.ErrorCode != kerr.TopicAuthorizationFailed.Code || p.HighWatermark != -1 || p.LastStableOffset != -1 || p.LogStartOffset != -1 || p.AbortedTransactions == nil || len(p.RecordBatches) != 0 {
+						t.Errorf("v%d, replica %d of %s by the clients' listener: %+v", version, id, topic, p)
+					}
+				case topic == "t" && (p.ErrorCode != 0 || len(p.RecordBatches) != 0):
+					t.Errorf("v%d, replica %d of %s by the clients' listener: %+v", version, id, topic, p)
+				}
+				if id != 2 || topic != "t" {
+					continue
+				}
+				if p := call[*kmsg.FetchResponse](w, version, req).Topics[0].Partitions[0]; p.ErrorCode != 0 || len(p.RecordBatches) == 0 {
+					t.Errorf("v%d, a broker: %+v", version, p)
+				}
+			}
+		}
+	}
+}
+
 // The leader's endpoint is that of the listener the request came by.
 func TestHintsAreForTheListener(t *testing.T) {
 	w := newWorld(t)

@@ -29,6 +29,9 @@ type collector struct {
 
 // run returns the results, waiting for them as the request allows.
 func (c *collector) run(ctx context.Context) []Result {
+	if c.req.Refuse != nil {
+		return c.refuse()
+	}
 	c.maxBytes = int64(max(c.req.MaxBytes, 0))
 	c.minBytes = min(int64(c.req.MinBytes), c.maxBytes)
 	c.pass(c.set.take(c.tokens))
@@ -70,6 +73,17 @@ func (c *collector) run(ctx context.Context) []Result {
 			return nil
 		}
 	}
+}
+
+// refuse answers for every partition without looking at it.
+func (c *collector) refuse() []Result {
+	for t := range c.set.entries {
+		if e := &c.set.entries[t]; e.used {
+			c.results = append(c.results, Result{Key: e.key, Err: c.req.Refuse, ReadResult: nothing()})
+			c.places = append(c.places, uint32(t))
+		}
+	}
+	return c.finish()
 }
 
 func (c *collector) done() bool { return c.urgent || c.bytes >= c.minBytes }

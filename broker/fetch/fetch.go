@@ -57,6 +57,9 @@ type Request struct {
 	MinBytes int32 // at most MaxBytes counts
 	MaxBytes int32
 	Reader   Reader
+	// Refuse, if not nil, is the answer for every partition, at once: the reader
+	// has no right to any.
+	Refuse error
 	// Draining, when closed, ends the wait for data.
 	Draining <-chan struct{}
 }

@@ -95,7 +95,7 @@ func (m *Manager) full(ctx context.Context, req *Request, keep bool) Response {
 	c := collector{set: set, lookup: m.lookup, req: req, full: true, lazy: !keep}
 	results := c.run(ctx)
 	if keep && ctx.Err() == nil {
-		if id := m.admit(set, req.Reader.IsFollower()); id != 0 {
+		if id := m.admit(set, req.Reader.IsFollower() && req.Refuse == nil); id != 0 {
 			return Response{SessionID: id, Results: results}
 		}
 	}

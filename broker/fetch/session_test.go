@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -195,4 +196,46 @@ func TestDivergenceIsAnsweredAtOnce(t *testing.T) {
 	if len(got.Results) != 1 || got.Results[0].DivergingEnd != 7 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// A reader that has no right to be a follower learns nothing, at once, with and
+// without a session, and takes no slot from those who have.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(map[string]int{"t": 2})
+		c.partitions["t"][0].append(3)
+		m := c.manager(t, 1)
+		refused := func(session, epoch int32, list ...PartitionRequest) Response {
+			req := request(session, epoch, list...)
+			req.Reader.ReplicaID, req.Refuse = 2, kerr.TopicAuthorizationFailed
+			req.MaxWait = time.Hour
+			return m.Fetch(t.Context(), req)
+		}
+		const both = "t-0:0!TOPIC_AUTHORIZATION_FAILED t-1:0!TOPIC_AUTHORIZATION_FAILED "
+		begin := time.Now()
+		expect(t, refused(0, FinalEpoch, all("t", 2, 0)...), both)
+		got := refused(0, InitialEpoch, all("t", 2, 0)...)
+		expect(t, got, both)
+		id := got.SessionID
+		expect(t, refused(id, 1), both)
+		if reads := c.partitions["t"][0].reads; reads != 0 || c.lookups != 0 || time.Since(begin) != 0 {
+			t.Errorf("%d reads, %d lookups, after %v", reads, c.lookups, time.Since(begin))
+		}
+		for _, r := range got.Results {
+			if r.HighWatermark != -1 || r.LogStart != -1 || r.LastStable != -1 {
+				t.Errorf("%+v", r)
+			}
+		}
+		// The same session in better hands, and in worse ones again.
+		expect(t, m.Fetch(t.Context(), request(id, 2)), "t-0:3 t-1:0 ")
+		expect(t, refused(id, 3), both)
+		expect(t, m.Fetch(t.Context(), request(id, 4)), "t-0:3 t-1:0 ")
+		// A follower's session would not have given way.
+		time.Sleep(time.Minute)
+		follower := request(0, InitialEpoch, all("t", 2, 0)...)
+		follower.Reader.ReplicaID = 3
+		if m.Fetch(t.Context(), follower).SessionID == 0 {
+			t.Error("no room for a follower")
+		}
+	})
 }
