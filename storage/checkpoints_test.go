@@ -97,3 +97,33 @@ func TestCheckpointIsWrittenOnceForAChange(t *testing.T) {
 		t.Error("after a deletion: want one write")
 	}
 }
+
+// A start offset that was lowered must be lowered in its checkpoint, too, before
+// anything is appended: a log that ends below its start offset is emptied by
+// whoever opens it next.
+func TestTruncationBelowTheStartOutlivesAKill(t *testing.T) {
+	mem := vfs.NewMem()
+	s := loaded(t, mem, "/a")
+	defer stop(t, s)
+	log := mustCreate(t, s, tp("t", 0))
+	fill(t, log, 5)
+	log.AdvanceHighWatermark(10)
+	if err := log.AdvanceStartOffset(7); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Sync(log.EndOffset()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.dirs[0].checkpoints.update(logStarts); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.TruncateTo(2); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, log, 1)
+	again := loaded(t, mem.Kill(), "/a")
+	defer stop(t, again)
+	if log, ok := again.Log(tp("t", 0)); !ok || log.StartOffset() != 2 || log.EndOffset() != 4 {
+		t.Errorf("is [%d, %d), want [2, 4)", log.StartOffset(), log.EndOffset())
+	}
+}

@@ -224,18 +224,21 @@ func (s *Store) options(d *directory, path string, tp protocol.TopicPartition, c
 	o.FS, o.Dir, o.Partition, o.Config = d.fs, path, tp, cfg
 	o.Files, o.ProducerIDExpiration = s.files, s.cfg.ProducerExpiration
 	o.Logger = s.logger
-	o.OnTruncate = d.lowerRecoveryPoint
+	o.OnTruncate = d.lowerOffsets
 	return o
 }
 
-// lowerRecoveryPoint writes the recovery points after one of them has gone
-// down. While logs are being loaded that can wait until all are, because
+// lowerOffsets writes the recovery points and start offsets after one of them
+// has gone down. While logs are being loaded that can wait until all are, because
 // nothing is appended before.
-func (d *directory) lowerRecoveryPoint() error {
+func (d *directory) lowerOffsets() error {
 	if !d.loaded.Load() {
 		return nil
 	}
-	return d.checkpoints.update(recoveryPoints)
+	if err := d.checkpoints.update(recoveryPoints); err != nil {
+		return err
+	}
+	return d.checkpoints.update(logStarts)
 }
 
 // endLoad brings the checkpoints into line with what the logs really have, and
