@@ -91,6 +91,29 @@ func TestCheckpointsAreWrittenInTime(t *testing.T) {
 	})
 }
 
+// Deleted records stay deleted when the process is killed, although nobody has
+// asked for an fsync of those that are left.
+func TestDeletedRecordsStayDeletedAfterAKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		s := started(t, kafkaIntervals("/a"), mem)
+		defer stop(t, s)
+		log := mustCreate(t, s, tp("t", 0))
+		fill(t, log, 2)
+		log.AdvanceHighWatermark(4)
+		if err := log.AdvanceStartOffset(3); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		again := loaded(t, mem.Kill(), "/a")
+		defer stop(t, again)
+		if log, ok := again.Log(tp("t", 0)); !ok || log.StartOffset() != 3 || log.EndOffset() != 4 {
+			t.Errorf("is [%d, %d), want [3, 4)", log.StartOffset(), log.EndOffset())
+		}
+	})
+}
+
 // A minute of rest costs no file operation, whatever there is.
 func TestIdlePartitionsCostNoIO(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

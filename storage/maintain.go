@@ -78,7 +78,7 @@ func (s *Store) maintain(ctx context.Context, d *directory) {
 	tasks := []*task{
 		{every: s.cfg.HWCheckpointInterval, next: after(now, s.cfg.HWCheckpointInterval), run: checkpoint(highWatermarks)},
 		{every: s.cfg.RecoveryCheckpointInterval, next: after(now, initial+s.cfg.RecoveryCheckpointInterval), run: checkpoint(recoveryPoints)},
-		{every: s.cfg.StartCheckpointInterval, next: after(now, initial+s.cfg.StartCheckpointInterval), run: checkpoint(logStarts)},
+		{every: s.cfg.StartCheckpointInterval, next: after(now, initial+s.cfg.StartCheckpointInterval), run: func(time.Time) error { return s.checkpointStarts(d) }},
 		{every: s.cfg.ProducerExpirationCheck, next: after(now, s.cfg.ProducerExpirationCheck), run: func(now time.Time) error { return s.expireProducers(d, now) }},
 		{every: purgeInterval, next: after(now, purgeInterval), run: func(now time.Time) error { return s.purge(d, now) }},
 		soon,
@@ -167,6 +167,22 @@ func (s *Store) purge(d *directory, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// checkpointStarts writes down where logs start. A start offset can be written
+// only once what is below it is durable, which without this could take until the
+// segment is full; all the while a kill would bring deleted records back.
+func (s *Store) checkpointStarts(d *directory) error {
+	for _, h := range s.snapshot(nil, d) {
+		start := h.log.StartOffset()
+		if start <= h.log.BaseOffset() || start <= h.log.SyncedOffset() {
+			continue
+		}
+		if err := h.log.Sync(start); err != nil && s.serves(h) {
+			return fmt.Errorf("sync the log of %v, which starts at %d now: %w", h.tp, start, err)
+		}
+	}
+	return d.checkpoints.update(logStarts)
 }
 
 func (s *Store) expireProducers(d *directory, now time.Time) error {
