@@ -96,6 +96,9 @@ func (e *entryFile) load() (int, error) {
 		return true, nil
 	}
 	lo, hi := 0, n // entries before lo are written, those from hi on are not
+	if n == 1 {
+		lo = 1 // no file is so small unless it was cut; then zeros are an entry
+	}
 	for probe := n - 1; lo < hi; probe = lo + (hi-lo)/2 {
 		empty, err := zero(probe)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -180,7 +181,8 @@ func (l *Log) drop(s *segment) error {
 // PurgeDeleted removes the files that were dropped file.delete.delay.ms ago or
 // earlier. It returns how many still wait.
 func (l *Log) PurgeDeleted(now time.Time) (waiting int, err error) {
-	delay := time.Duration(l.Config().FileDeleteDelayMS) * time.Millisecond
+	const longest = math.MaxInt64 / time.Millisecond
+	delay := min(time.Duration(l.Config().FileDeleteDelayMS), longest) * time.Millisecond
 	l.mu.Lock()
 	i := 0
 	for i < len(l.deleted) && now.Sub(l.deleted[i].at) >= delay {

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -10,8 +11,9 @@ import (
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
-// maxSnapshotBytes bounds what is read of a snapshot: over a million producers.
-const maxSnapshotBytes = 64 << 20
+// maxSnapshotBytes bounds what is read of a snapshot. Kafka reads no more than a
+// Java array can hold, which is 46 million producers.
+const maxSnapshotBytes = math.MaxInt32
 
 // takeSnapshot writes the producers' state at offset, the end of the log, unless
 // there is one as new. It becomes durable with the next Sync; until then its
