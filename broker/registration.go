@@ -24,6 +24,7 @@ type registration struct {
 	node    zkmeta.BrokerRegistration
 	logger  *slog.Logger
 
+	kept  session.ID // whose secret is on disk
 	epoch atomic.Int64
 }
 
@@ -35,9 +36,11 @@ func (r *registration) Epoch() int64 { return r.epoch.Load() }
 // the case that this process dies. The secret is written first: a node without
 // it would have to wait for the session's expiry.
 func (r *registration) Register(ctx context.Context, id session.ID) error {
-	if current, password := r.zk.Session().SessionSecret(); current == id {
+	if current, password := r.zk.Session().SessionSecret(); current == id && r.kept != id {
 		if err := saveSession(r.store, r.session, id, password); err != nil {
 			r.logger.Warn("the ZooKeeper session cannot be kept on disk; after a crash the next start waits until it expires", "error", err)
+		} else {
+			r.kept = id
 		}
 	}
 	r.node.TimestampMS = time.Now().UnixMilli()

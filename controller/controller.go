@@ -42,10 +42,11 @@ type Config struct {
 	Settings      *config.Settings
 	Logger        *slog.Logger
 
-	// Register registers this broker in the session and remembers the new broker
-	// epoch. It is called for every session but the one Start finds (that one has
-	// registered already), before this broker stands for election in it. After an
-	// error it is called again, until the session ends.
+	// Register registers this broker in the session, unless it is registered there,
+	// and remembers the broker epoch. It is called for every session before this broker
+	// stands for election in it, also for the one that Start finds: that need not be the
+	// one in which the broker has registered when it came up. After an error it is
+	// called again, until the session ends.
 	Register func(ctx context.Context, id session.ID) error
 }
 
@@ -107,8 +108,7 @@ func (c *Controller) office() *office {
 }
 
 // Start stands for election and returns once it is known who is controller; if it is
-// this broker, it has taken up its work. The broker has been registered in the
-// current session. ctx bounds the start only.
+// this broker, it has taken up its work. ctx bounds the start only.
 func (c *Controller) Start(ctx context.Context) error {
 	if c.ended != nil {
 		return errors.New("controller: started twice")
@@ -117,7 +117,6 @@ func (c *Controller) Start(ctx context.Context) error {
 	if id == 0 {
 		return errors.New("controller: there is no ZooKeeper session")
 	}
-	c.loop.registered = id
 	c.inbox.begin(id)
 	c.ended = make(chan struct{})
 	go func() {

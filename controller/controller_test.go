@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -66,6 +67,28 @@ func TestStopGivesThePlaceUp(t *testing.T) {
 		}
 		if _, active := l.controller.Active(); active {
 			t.Error("still active")
+		}
+	})
+}
+
+// The session in which the broker has registered ends before the controller starts:
+// the broker registers in the next one, as at any other time.
+func TestStartInAnotherSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, nil)
+		defer l.close()
+		l.beforeStart = func() {
+			l.endSelf()
+			time.Sleep(time.Second)
+		}
+		l.startController()
+		synctest.Wait()
+		live, _, err := l.admin.Brokers(l.ctx, nil, nil)
+		if err != nil || len(live) != 1 || live[0].ID != 1 {
+			t.Errorf("registered: %+v, error %v", live, err)
+		}
+		if _, active := l.controller.Active(); !active {
+			t.Error("the only broker is not the controller")
 		}
 	})
 }

@@ -21,22 +21,23 @@ import (
 // no more than a registration and a record of what the controller told them. It runs
 // in a synctest bubble.
 type lab struct {
-	t          *testing.T
-	ctx        context.Context
-	store      zkserver.Store
-	server     *zkserver.Server
-	listener   *inproc.Listener
-	serving    sync.WaitGroup
-	admin      *zkmeta.Client // a tool's, in a session of its own
-	settings   *config.Settings
-	controller *Controller
-	self       *session.Client // of broker 1 and its controller
-	others     map[int32]*session.Client
-	fakes      *fakeBrokers
-	created    int
-	cutOff     bool // broker 1 cannot reach ZooKeeper
-	mu         sync.Mutex
-	conns      []net.Conn // of broker 1 to ZooKeeper
+	t           *testing.T
+	ctx         context.Context
+	store       zkserver.Store
+	server      *zkserver.Server
+	listener    *inproc.Listener
+	serving     sync.WaitGroup
+	admin       *zkmeta.Client // a tool's, in a session of its own
+	settings    *config.Settings
+	controller  *Controller
+	self        *session.Client // of broker 1 and its controller
+	others      map[int32]*session.Client
+	fakes       *fakeBrokers
+	created     int
+	beforeStart func() // between the registration of broker 1 and the start of its controller
+	cutOff      bool   // broker 1 cannot reach ZooKeeper
+	mu          sync.Mutex
+	conns       []net.Conn // of broker 1 to ZooKeeper
 }
 
 const sessionTimeout = 6 * time.Second
@@ -126,6 +127,9 @@ func (l *lab) startController() {
 	running = c
 	mu.Unlock()
 	l.controller = c
+	if l.beforeStart != nil {
+		l.beforeStart()
+	}
 	l.must(c.Start(l.ctx))
 }
 
