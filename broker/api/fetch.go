@@ -177,6 +177,12 @@ func (p hosted) Read(r fetch.ReadRequest) (fetch.ReadResult, error) {
 	return out, err
 }
 
+// Continues implements fetch.Partition.
+func (p hosted) Continues(r commitlog.Range, end int64) bool {
+	log, err := p.Log()
+	return err == nil && log.UpperBound(r) < end
+}
+
 // lookupIn finds partitions for fetches.
 func lookupIn(view *cluster.View, replicas *replica.Replicas) fetch.Lookup {
 	return func(k fetch.Key, byID bool) (string, fetch.Partition, error) {

@@ -187,6 +187,40 @@ func TestFetchWaits(t *testing.T) {
 	})
 }
 
+// A fetch returns records of one segment: behind its end there may be more than
+// the fetch waits for, so that waiting for more is for nothing, as in Kafka.
+func TestFetchDoesNotWaitAtTheEndOfASegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "log.segment.bytes=1000")
+		w.lead("t", 1, 0)
+		for range 3 { // two fit a segment
+			w.produce("t", 0, batch(1, 400))
+		}
+		c := w.dial(w.brokers)
+		defer c.Close()
+		for _, tt := range []struct {
+			offset   int64
+			maxBytes int32
+			waits    time.Duration
+		}{
+			{0, 1 << 20, 0},
+			{1, 1 << 20, 0},
+			{2, 1 << 20, 5 * time.Second}, // the newest segment
+			{0, 500, 5 * time.Second},     // the client's own limit
+		} {
+			req := fetchOne("t", 0, tt.offset)
+			req.MinBytes, req.MaxWaitMillis = 10_000, 5_000
+			req.Topics[0].Partitions[0].PartitionMaxBytes = tt.maxBytes
+			begin := time.Now()
+			w.send(c, req, 12)
+			resp := w.receive(c, req).(*kmsg.FetchResponse)
+			if d := time.Since(begin); d != tt.waits || len(resp.Topics[0].Partitions[0].RecordBatches) < 400 {
+				t.Errorf("%+v: answered after %v", tt, d)
+			}
+		}
+	})
+}
+
 func TestFetchFirstBatchComesWhole(t *testing.T) {
 	w := newWorld(t)
 	w.lead("t", 2, 0)

@@ -86,7 +86,22 @@ func (c *collector) refuse() []Result {
 	return c.finish()
 }
 
-func (c *collector) done() bool { return c.urgent || c.bytes >= c.minBytes }
+// done reports whether there is enough to answer.
+func (c *collector) done() bool {
+	return c.urgent || c.bytes >= c.minBytes || c.bytes > 0 && c.atSegmentEnd()
+}
+
+// atSegmentEnd reports whether a partition gave less than it might because its
+// records go on in another segment: then no wait will bring more of it.
+func (c *collector) atSegmentEnd() bool {
+	for i := range c.results {
+		r, e := &c.results[i], &c.set.entries[c.places[i]]
+		if n := r.Range.Len; n > 0 && n < int(e.want.MaxBytes) && e.partition.Continues(r.Range, r.End) {
+			return true
+		}
+	}
+	return false
+}
 
 // pass looks at partitions in order. Those that may not be looked at any more,
 // because the response is full, go back to the queue.

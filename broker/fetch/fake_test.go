@@ -59,6 +59,8 @@ func (p *fakePartition) Read(r ReadRequest) (ReadResult, error) {
 	return res, nil
 }
 
+func (p *fakePartition) Continues(commitlog.Range, int64) bool { return false }
+
 func (p *fakePartition) Watch(w Watcher, token uint32) {
 	if f := p.onWatch; f != nil {
 		p.onWatch = nil

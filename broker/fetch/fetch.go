@@ -128,6 +128,9 @@ func nothing() ReadResult {
 type Partition interface {
 	// Read returns records. Its errors are Kafka's.
 	Read(ReadRequest) (ReadResult, error)
+	// Continues reports whether records below end lie in later segments than the
+	// range, which Read does not return with it.
+	Continues(r commitlog.Range, end int64) bool
 	// Watch has w told whenever the partition has moved: records appended, high
 	// watermark, last stable offset or log start changed, its role changed, or it
 	// went away.
