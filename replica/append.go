@@ -130,8 +130,11 @@ func (p *Partition) appendLocked(b record.Batch, req AppendRequest) (info commit
 // flush sees to flush.messages: once so many records are not synced, they must
 // be. Who waits for the high watermark does not wait here, so that all who append
 // meanwhile share one fsync; for others the fsync comes before the answer.
+//
+// cfg is the configuration from before the append. If it has changed meanwhile,
+// the high watermark may already wait for the disk.
 func (p *Partition) flush(log *commitlog.Log, cfg *config.Topic, upTo int64, acks int16) error {
-	if log.EndOffset()-log.SyncedOffset() < cfg.FlushMessages {
+	if log.EndOffset()-log.SyncedOffset() < min(cfg.FlushMessages, log.Config().FlushMessages) {
 		return nil
 	}
 	if acks != AcksLeader {

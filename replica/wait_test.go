@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -302,6 +303,40 @@ func TestFlushBeforeAcknowledgement(t *testing.T) {
 		}
 		w.faults.Inject(nil)
 	})
+}
+
+// TestFlushSetMeanwhile: flush.messages=1 comes, or goes, while a batch is being
+// appended. Its produce must not wait for the next append.
+func TestFlushSetMeanwhile(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			if !comes {
+				w.configure("t", flushEach)
+			}
+			p := w.leads(t0, 5)
+			w.start()
+			changed := false
+			w.faults.Inject(func(c vfs.Call) error {
+				if c.Op == vfs.OpWrite && strings.HasSuffix(c.Name, ".log") && !changed {
+					changed = true
+					w.configure("t", func(c *config.Topic) {
+						if comes {
+							flushEach(c)
+						}
+					})
+				}
+				return nil
+			})
+			r := mustAppend(t, p, produceAll(), batch(t, 1, 1))
+			synctest.Wait()
+			log, _ := p.Log()
+			if !changed || log.HighWatermark() != r.LastOffset+1 {
+				t.Errorf("it comes: %v; high watermark %d", comes, log.HighWatermark())
+			}
+			w.faults.Inject(nil)
+		})
+	}
 }
 
 // TestFlushEveryFew: flush.messages=3 syncs when so many are not, and holds
