@@ -140,21 +140,27 @@ func (l *loop) stand() {
 		l.standLater(err, "cannot read who is controller")
 		return
 	}
-	if taken && l.term != nil && reg.BrokerID == l.cfg.BrokerID {
+	own := taken && reg.BrokerID == l.cfg.BrokerID
+	if own && l.term != nil {
 		return // it is this term's own node
 	}
 	l.endTerm()
-	if taken {
+	if taken && !own {
 		l.logger.Debug("another broker is controller", "broker", reg.BrokerID)
 		l.decide()
 		return
 	}
+	// A place that is held without a term is one that was lost in another way than by
+	// an election, as when somebody writes the epoch by hand: the claim gives it up.
 	claim, won, err := l.zk.ClaimController(ctx, id, l.cfg.BrokerID)
 	if err != nil {
 		l.standLater(err, "cannot stand for election")
 		return
 	}
 	if !won {
+		if own {
+			l.decide() // of this broker's earlier session: its end is the next election
+		}
 		return // the watch tells who did
 	}
 	l.begin(claim)
