@@ -39,6 +39,13 @@ func (m *Manager) Expand(ctx context.Context, requests []ExpandRequest, timeout 
 var errValidated = errors.New("validated")
 
 func (m *Manager) expandOne(ctx context.Context, req ExpandRequest, validateOnly bool) error {
+	deleting, err := m.zk.DeleteTopicRequests(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(deleting, req.Name) {
+		return refuse(kerr.InvalidTopicException, "The topic is queued for deletion.")
+	}
 	live, _, err := m.zk.Brokers(ctx, nil, nil)
 	if err != nil {
 		return err

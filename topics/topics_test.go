@@ -326,3 +326,21 @@ func TestTheWinnersConfiguration(t *testing.T) {
 		}
 	})
 }
+
+// A topic on its way out gets no more partitions.
+func TestExpansionIsRefusedDuringDeletion(t *testing.T) {
+	inLab(t, nil, func(t *testing.T, l *lab) {
+		if r := l.topics.Create(l.ctx, []topics.CreateRequest{{Name: "a", Partitions: 1, ReplicationFactor: 1}}, time.Minute, false)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		l.brokers.setDeaf(true) // the deletion waits for the broker
+		if err := l.topics.Delete(l.ctx, []string{"a"}, 0)[0]; !errors.Is(err, kerr.RequestTimedOut) {
+			t.Fatal(err)
+		}
+		err := l.topics.Expand(l.ctx, []topics.ExpandRequest{{Name: "a", Count: 2}}, time.Minute, false)[0]
+		if !errors.Is(err, kerr.InvalidTopicException) || err.Error() != "The topic is queued for deletion." {
+			t.Errorf("expanding it: %v", err)
+		}
+		l.brokers.setDeaf(false)
+	})
+}
