@@ -3,9 +3,15 @@ package protocol
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// stopReplicaKRaft is the version of StopReplica that says whether a KRaft
+// controller has sent it (KIP-866). Kafka has that byte between the controller's
+// id and its epoch, kmsg behind the epoch: read so, epoch 1 would be 256.
+const stopReplicaKRaft = 4
 
 // EncodeRequest appends a whole request to dst: size, header, body.
 func EncodeRequest(dst []byte, correlationID int32, clientID string, req kmsg.Request) []byte {
@@ -23,7 +29,13 @@ func EncodeRequest(dst []byte, correlationID int32, clientID string, req kmsg.Re
 	if req.IsFlexible() {
 		dst = append(dst, 0) // no tagged fields
 	}
+	body := len(dst)
 	dst = req.AppendTo(dst)
+	if key == StopReplica && version == stopReplicaKRaft {
+		epoch := [4]byte(dst[body+4:])
+		dst[body+4] = dst[body+8]
+		copy(dst[body+5:], epoch[:])
+	}
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
 }
@@ -40,6 +52,12 @@ func EncodeRequest(dst []byte, correlationID int32, clientID string, req kmsg.Re
 func DecodeRequest(h RequestHeader, body []byte) (kmsg.Request, error) {
 	if err := checkShape(h, body); err != nil {
 		return nil, fmt.Errorf("decode %v request of version %d: %w", h.Key, h.Version, err)
+	}
+	if h.Key == StopReplica && h.Version == stopReplicaKRaft {
+		body = slices.Clone(body) // its shape says that there are nine bytes
+		kraft := body[4]
+		copy(body[4:8], body[5:9])
+		body[8] = kraft
 	}
 	req := kmsg.RequestForKey(int16(h.Key))
 	if req == nil {

@@ -71,7 +71,8 @@ func TestShapesAgainstKmsg(t *testing.T) {
 				req := kmsg.RequestForKey(int16(key))
 				fill(r, reflect.ValueOf(req).Elem())
 				req.SetVersion(v)
-				body := req.AppendTo(nil)
+				frame := EncodeRequest(nil, 0, "", req)
+				body := frame[len(frame)-len(req.AppendTo(nil)):]
 				w := shapeWalker{rest: body, version: v, flexible: isFlexible(key, v)}
 				if err := w.structure(shapes[key].fields); err != nil || len(w.rest) != 0 {
 					t.Fatalf("%v version %d, %d bytes: %d left, %v\n%+v", key, v, len(body), len(w.rest), err, req)
@@ -81,8 +82,8 @@ func TestShapesAgainstKmsg(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v version %d: %v", key, v, err)
 				}
-				if again := got.AppendTo(nil); string(again) != string(body) {
-					t.Fatalf("%v version %d: %x\nbecame %x", key, v, body, again)
+				if again := EncodeRequest(nil, 0, "", got); string(again) != string(frame) {
+					t.Fatalf("%v version %d: %x\nbecame %x", key, v, frame, again)
 				}
 				if len(body) > 0 {
 					if _, err := DecodeRequest(h, body[:r.IntN(len(body))]); !errors.Is(err, ErrMalformed) {
@@ -199,4 +200,23 @@ func BenchmarkDecodeRequest(b *testing.B) {
 			}
 		}
 	})
+}
+
+// The bytes are Kafka's: id 1, not KRaft, epoch 2, broker epoch 3, no topics.
+func TestStopReplica4IsKafkas(t *testing.T) {
+	const kafkas = "\x00\x00\x00\x01\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x03\x01\x00"
+	req := kmsg.NewPtrStopReplicaRequest()
+	req.Version, req.ControllerID, req.ControllerEpoch, req.BrokerEpoch = 4, 1, 2, 3
+	frame := EncodeRequest(nil, 7, "c", req)
+	if got := string(frame[len(frame)-len(kafkas):]); got != kafkas {
+		t.Errorf("encoded as %x", got)
+	}
+	body := []byte(kafkas)
+	back, err := DecodeRequest(RequestHeader{Key: StopReplica, Version: 4}, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := back.(*kmsg.StopReplicaRequest); s.ControllerID != 1 || s.ControllerEpoch != 2 || s.BrokerEpoch != 3 || s.IsKRaftController || string(body) != kafkas {
+		t.Errorf("decoded as %+v, body %x", s, body)
+	}
 }
