@@ -37,7 +37,13 @@ type producing struct {
 	response produceResponse
 	wait     *produceWait // nil until a partition has to wait
 	failed   error        // the first error
+	// described counts the records whose faults the response tells.
+	described int
 }
+
+// maxDescribed bounds the faulty records that one response tells of: each takes
+// dozens of bytes in it, and can take less than one in the request.
+const maxDescribed = 10_000
 
 func (h *produce) handle(_ context.Context, r *server.Request) error {
 	p := producing{produce: h, hints: hints{snapshot: h.view.Snapshot(), listener: r.Listener.Name}}
@@ -178,7 +184,8 @@ func (p *producing) describe(out *producePartition, tp protocol.TopicPartition, 
 	}
 	var invalid *record.InvalidRecordError
 	if errors.As(err, &invalid) {
-		out.recordErrors = invalid.RecordErrors
+		out.recordErrors = invalid.RecordErrors[:min(len(invalid.RecordErrors), maxDescribed-p.described)]
+		p.described += len(out.recordErrors)
 		out.message = stringPtr(invalid.Error())
 	}
 	if part == nil || !isOneBatch(p.req.records) {

@@ -129,6 +129,32 @@ func TestProduceRecordErrors(t *testing.T) {
 	}
 }
 
+// What is told of single records is bounded for a response as a whole: faulty
+// records compress well, and a request has room for very many.
+func TestProduceRecordErrorsAreBounded(t *testing.T) {
+	w := newWorld(t, "log.cleanup.policy=compact")
+	w.lead("t", 1, 0)
+	b := record.NewBuilder().SetCodec(record.Zstd, record.DefaultLevel)
+	for range 1000 {
+		b.Append(1, nil, nil)
+	}
+	records, _ := b.Build()
+	req := produceOne("t", 0, 1, records)
+	for range 99 {
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, req.Topics[0].Partitions[0])
+	}
+	described := 0
+	for i, p := range call[*kmsg.ProduceResponse](w, 11, req).Topics[0].Partitions {
+		described += len(p.ErrorRecords)
+		if p.ErrorCode != kerr.InvalidRecord.Code || p.ErrorMessage == nil || i == 0 && len(p.ErrorRecords) != 1000 {
+			t.Fatalf("partition %d: %+v", i, p)
+		}
+	}
+	if described != maxDescribed {
+		t.Errorf("%d records are described, in answer to a request of %d bytes", described, 100*len(records))
+	}
+}
+
 func TestIdempotentProducer(t *testing.T) {
 	w := newWorld(t)
 	w.lead("t", 1, 0)
