@@ -22,7 +22,8 @@ type PartitionEntry struct {
 	// When reading: a *MalformedError, or wraps kerr.UnknownTopicOrPartition if there
 	// is no state. When writing: wraps session.ErrBadVersion (ErrNodeExists when
 	// creating) if another state stands there, which is then in State and ZkVersion;
-	// session.ErrNoNode if the partition is gone.
+	// session.ErrNoNode if the partition is gone; or says why the state cannot be written
+	// at all.
 	Err error
 }
 
@@ -99,25 +100,30 @@ func (c *Client) UpdatePartitionStates(ctx context.Context, claim Claim, entries
 // writeStates writes states by one operation each and settles those that met
 // another version.
 func (c *Client) writeStates(ctx context.Context, claim Claim, entries []PartitionEntry, write func(PartitionEntry, []byte) session.Op) ([]PartitionEntry, error) {
-	ops := make([]session.Op, len(entries))
+	results := make([]PartitionEntry, len(entries))
+	var ops []session.Op
+	var sent []int // indexes of entries
 	for i, e := range entries {
 		if e.State.ControllerEpoch != claim.Epoch {
 			return nil, fmt.Errorf("partition %v: state of controller epoch %d written in epoch %d", e.TopicPartition, e.State.ControllerEpoch, claim.Epoch)
 		}
+		results[i] = PartitionEntry{TopicPartition: e.TopicPartition, State: e.State}
 		data, err := e.State.Encode()
 		if err != nil {
-			return nil, fmt.Errorf("partition %v: %w", e.TopicPartition, err)
+			// It follows from what somebody else wrote, and is no reason to fail others.
+			results[i].Err = fmt.Errorf("partition %v: %w", e.TopicPartition, err)
+			continue
 		}
-		ops[i] = write(e, data)
+		ops, sent = append(ops, write(e, data)), append(sent, i)
 	}
 	answers, err := c.fenced(ctx, claim, ops)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]PartitionEntry, len(entries))
 	var unclear []int
-	for i, r := range answers {
-		results[i] = PartitionEntry{TopicPartition: entries[i].TopicPartition, State: entries[i].State, Err: r.Err}
+	for at, r := range answers {
+		i := sent[at]
+		results[i].Err = r.Err
 		switch {
 		case r.Err == nil:
 			results[i].ZkVersion = r.Stat.Version // 0 for a create, which has no Stat in a multi
