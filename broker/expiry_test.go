@@ -136,3 +136,24 @@ func TestRefusesOtherBrokersInBubble(t *testing.T) {
 		}
 	})
 }
+
+// Topics that nobody can serve, because what stands in ZooKeeper of them cannot be
+// read or names no partition, do not hold up the start.
+func TestRestartBesideOddTopicsInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost()
+		b := h.start(t, nil)
+		for name, data := range map[string]string{"poison": "nonsense", "hollow": `{"version":1,"partitions":{}}`} {
+			if _, err := b.parts.session.Do1(t.Context(), 0, session.Create(zkmeta.TopicPath(name), []byte(data), session.Persistent)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop(t, b)
+		began := time.Now()
+		b = h.start(t, nil)
+		defer stop(t, b)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the restart took %v", took)
+		}
+	})
+}

@@ -104,6 +104,17 @@ func (p *parts) openForClients(ctx context.Context) error {
 		return err
 	}
 	expected = slices.DeleteFunc(expected, func(topic string) bool { return slices.Contains(doomed, topic) })
+	// The controller tells nobody of a topic that it cannot read or that has no partition.
+	found, err := p.zk.TopicAssignments(ctx, expected, nil)
+	if err != nil {
+		return err
+	}
+	expected = expected[:0]
+	for _, topic := range found {
+		if topic.Err == nil && len(topic.Partitions) > 0 {
+			expected = append(expected, topic.Name)
+		}
+	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err = p.view.Wait(bounded, func(s *cluster.Snapshot) bool {
