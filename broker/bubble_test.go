@@ -34,8 +34,10 @@ type host struct {
 	disk  *vfs.Mem
 	store *zkserver.MemStore
 
-	onSync  atomic.Pointer[func(name string)]
-	badDisk atomic.Pointer[string] // a log directory in which no file can be opened, written or synced
+	onSync   atomic.Pointer[func(name string)]
+	open     atomic.Int64 // files
+	mostOpen atomic.Int64
+	badDisk  atomic.Pointer[string] // a log directory in which no file can be opened, written or synced
 
 	mu        sync.Mutex
 	listeners map[string]*inproc.Listener
@@ -84,7 +86,18 @@ func (d watchedDisk) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File
 		return nil, err
 	}
 	f, err := d.FS.OpenFile(name, flag, perm)
-	return watchedFile{f, d.host}, err
+	if err != nil {
+		return nil, err
+	}
+	if n := d.host.open.Add(1); n > d.host.mostOpen.Load() {
+		d.host.mostOpen.Store(n) // racing stores may lose one, which the tests can bear
+	}
+	return watchedFile{f, d.host}, nil
+}
+
+func (f watchedFile) Close() error {
+	f.host.open.Add(-1)
+	return f.File.Close()
 }
 
 type watchedFile struct {

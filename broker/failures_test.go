@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -73,6 +74,39 @@ func TestFailedDirectoryInBubble(t *testing.T) {
 			if leader != want {
 				t.Errorf("partition %d: clients are told leader %d, want %d (lost: %v)", p, leader, want, lost)
 			}
+		}
+	})
+}
+
+// A client that fetches from more partitions than files may be open is served.
+func TestFetchFromManyPartitionsInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost()
+		const partitions, cached = 400, 20
+		b := h.start(t, map[string]string{"gracchus.log.max.open.files": fmt.Sprint(cached)})
+		defer stop(t, b)
+		offsets := map[int32]kgo.Offset{}
+		for p := range int32(partitions) {
+			offsets[p] = kgo.NewOffset().At(0)
+		}
+		c := h.client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": offsets}))
+		defer c.Close()
+		createTopic(t, c, "t", partitions, nil)
+		produce(t, c, "t", partitions, "a record")
+		h.mostOpen.Store(0)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		seen := 0
+		for seen < partitions {
+			fetches := c.PollFetches(ctx)
+			if err := fetches.Err(); err != nil {
+				t.Fatal(err)
+			}
+			seen += fetches.NumRecords()
+		}
+		// Those of one response, and some that belong to nothing of this.
+		if most := h.mostOpen.Load(); most > cached+64+30 {
+			t.Errorf("%d files were open", most)
 		}
 	})
 }

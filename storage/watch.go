@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -69,9 +70,10 @@ func (w *watchedFS) syncNames() error {
 
 // check passes err through and takes the directory offline for it, unless it
 // is one of the tolerated answers that say nothing about the disk's health.
+// That the process has too many files open never says anything about it.
 func (w *watchedFS) check(err error, tolerated ...error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return err
 	}
 	for _, t := range tolerated {
 		if errors.Is(err, t) {

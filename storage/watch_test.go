@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -81,6 +82,20 @@ func TestEveryIOErrorTakesTheDirectoryOffline(t *testing.T) {
 				t.Errorf("%d operations reached an offline directory", n)
 			}
 		})
+	}
+}
+
+// A process that has too many files open has healthy disks.
+func TestTooManyOpenFilesIsNoFailure(t *testing.T) {
+	for _, lack := range []error{syscall.EMFILE, syscall.ENFILE} {
+		faults, d, _ := watched(t)
+		faults.Inject(vfs.FailOp(vfs.OpOpen, "", &fs.PathError{Op: "open", Path: "x", Err: lack}))
+		if errs := use(d.fs); !errors.Is(errs["open"], lack) || !errors.Is(errs["create"], lack) {
+			t.Errorf("%v", errs)
+		}
+		if !d.online() {
+			t.Errorf("offline: %v", d.cause())
+		}
 	}
 }
 

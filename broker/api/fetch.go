@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -130,7 +131,9 @@ func (h *fetchRecords) result(p *fetch.Result, version int16, hints *hints) fetc
 	if errors.Is(p.Err, kerr.UnknownTopicOrPartition) || errors.Is(p.Err, kerr.UnknownTopicID) || errors.Is(p.Err, kerr.TopicAuthorizationFailed) {
 		out.aborted = []commitlog.AbortedTxn{} // as in Kafka: empty where nothing was looked up, else null
 	}
-	if p.Range.Len > 0 {
+	if len(p.Loaded) > 0 {
+		out.records = server.Range{File: bytes.NewReader(p.Loaded), Len: len(p.Loaded)}
+	} else if p.Range.Len > 0 {
 		out.records = server.Range{File: p.Range.File, Offset: p.Range.Pos, Len: p.Range.Len, Owner: &p.Range}
 	}
 	if version >= 16 && (errors.Is(p.Err, kerr.NotLeaderForPartition) || errors.Is(p.Err, kerr.FencedLeaderEpoch)) {

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 )
@@ -23,6 +24,7 @@ type collector struct {
 	results            []Result
 	places             []uint32 // token of each result
 	bytes              int64    // in results
+	held               int      // results that keep a file open
 	urgent             bool     // there is something that must be told at once
 	noted              []uint32 // tokens with something to tell that was not returned yet, oldest first
 }
@@ -155,7 +157,21 @@ func (c *collector) release() {
 	}
 	clear(c.results)
 	c.results, c.places = c.results[:0], c.places[:0]
-	c.bytes, c.urgent = 0, false
+	c.bytes, c.held, c.urgent = 0, 0, false
+}
+
+// maxHeld is how many files one response keeps open. A fetch of ten thousand
+// partitions must not need ten thousand descriptors; what comes after that many is
+// read into memory, within the byte limit of the response.
+const maxHeld = 64
+
+// load reads the records and lets go of their file.
+func (r *Result) load() (err error) {
+	if r.Loaded, err = r.Range.AppendTo(nil); err != nil {
+		err = fmt.Errorf("read the records of %s-%d: %w", r.Topic, r.Partition, err)
+	}
+	r.Range.Release()
+	return err
 }
 
 // look reads one partition and takes the result if there is something to tell.
@@ -163,6 +179,13 @@ func (c *collector) look(token uint32) {
 	e := &c.set.entries[token]
 	res, err := c.read(token)
 	result := Result{Key: e.key, Err: err, ReadResult: res}
+	if res.Range.File != nil {
+		if c.held < maxHeld {
+			c.held++
+		} else if err = result.load(); err != nil {
+			result.Err = err
+		}
+	}
 	changed := err != nil || res.HighWatermark != e.highWatermark || res.LogStart != e.logStart ||
 		res.DivergingEpoch >= 0 || res.PreferredReplica >= 0
 	if !c.full && !changed && res.Range.Len == 0 {

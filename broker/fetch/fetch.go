@@ -91,6 +91,8 @@ type Result struct {
 	Key
 	Err error
 	ReadResult
+	// Loaded are the records where they have been read already; Range is empty then.
+	Loaded []byte
 }
 
 // ReadRequest asks a partition for records.
