@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -24,6 +25,9 @@ func (l *Log) OffsetForTimestamp(ts, upTo int64) (offset, timestamp int64, leade
 		if err == nil {
 			r, err = s.findTime(ts, start, upTo)
 		}
+		if err != nil && l.dropped(s) {
+			continue
+		}
 		if err != nil {
 			return -1, -1, -1, storageError("looking up a timestamp", l.partition, err)
 		}
@@ -33,6 +37,10 @@ func (l *Log) OffsetForTimestamp(ts, upTo int64) (offset, timestamp int64, leade
 	}
 	return -1, -1, -1, nil
 }
+
+// dropped reports whether retention or truncation has taken a segment. Its files
+// are closed then, or gone: an error about them is no failure.
+func (l *Log) dropped(s *segment) bool { return !slices.Contains(l.list(), s) }
 
 // found is a record that was looked for.
 type found struct {
@@ -55,27 +63,48 @@ func (s *segment) findTime(ts, start, upTo int64) (found, error) {
 // MaxTimestampOffset finds the record with the greatest timestamp, the first one
 // if there are several (KIP-734). The offset is −1 if no record has a timestamp.
 func (l *Log) MaxTimestampOffset() (offset, timestamp int64, leaderEpoch int32, err error) {
-	list := l.list()
-	var best *segment
-	top := stamp{timestamp: record.NoTimestamp}
-	for i := max(0, floor(list, l.start.Load())); i < len(list); i++ {
-		newest, err := list[i].newestStamp()
-		if err != nil {
-			return -1, -1, -1, storageError("looking up the newest timestamp", l.partition, err)
-		}
-		if newest.timestamp > top.timestamp {
-			best, top = list[i], newest
-		}
+	best, top, err := l.newest()
+	if err == nil && top.offset >= l.end.Load() {
+		// An append that has not ended brought it; wait until it has.
+		l.mu.Lock()
+		best, top, err = l.newest()
+		l.mu.Unlock()
+	}
+	if err != nil {
+		return -1, -1, -1, storageError("looking up the newest timestamp", l.partition, err)
 	}
 	if best == nil {
 		return -1, -1, -1, nil
 	}
 	r, err := best.findRecord(top.offset, l.end.Load(), func(h header) bool { return h.maxTimestamp == top.timestamp },
 		func(_, timestamp int64) bool { return timestamp == top.timestamp })
+	if err != nil && l.dropped(best) {
+		return l.MaxTimestampOffset()
+	}
 	if err != nil {
 		return -1, -1, -1, storageError("looking up the newest timestamp", l.partition, err)
 	}
 	return r.offset, r.timestamp, r.epoch, nil
+}
+
+// newest finds the greatest timestamp of the log, and the segment that has it,
+// nil if no record has a timestamp.
+func (l *Log) newest() (best *segment, top stamp, err error) {
+	list := l.list()
+	top.timestamp = record.NoTimestamp
+	for i := max(0, floor(list, l.start.Load())); i < len(list); i++ {
+		newest, err := list[i].newestStamp()
+		if err != nil && l.dropped(list[i]) {
+			continue
+		}
+		if err != nil {
+			return nil, stamp{}, err
+		}
+		if newest.timestamp > top.timestamp {
+			best, top = list[i], newest
+		}
+	}
+	return best, top, nil
 }
 
 // findRecord finds the first record that match accepts, in the batches from

@@ -179,6 +179,9 @@ func (l *Log) AbortedTransactions(from, upper int64) ([]AbortedTxn, error) {
 		var done bool
 		var err error
 		txns, done, err = list[i].txns.collect(txns, from, upper)
+		if err != nil && l.dropped(list[i]) {
+			continue
+		}
 		if err != nil {
 			return nil, storageError("reading aborted transactions", l.partition, err)
 		}

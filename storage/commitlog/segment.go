@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
@@ -99,13 +101,20 @@ func (s *segment) discard() {
 
 // newestStamp is the greatest timestamp in the segment and the last offset of the
 // batch that brought it. For a segment that was loaded it is the time index's
-// last entry.
+// last entry; without one, the batches tell.
 func (s *segment) newestStamp() (stamp, error) {
 	s.newestMu.Lock()
 	defer s.newestMu.Unlock()
 	if !s.newestKnown {
 		last, err := s.times.last()
-		if err != nil {
+		if err == nil && last.timestamp < 0 {
+			err = s.eachHeader(0, s.size.Load(), func(h header) {
+				if h.maxTimestamp > last.timestamp {
+					last = stamp{h.maxTimestamp, h.last}
+				}
+			})
+		}
+		if err != nil && !errors.Is(err, kerr.CorruptMessage) {
 			return stamp{}, err
 		}
 		s.newest, s.newestKnown = last, true
