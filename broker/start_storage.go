@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"syscall"
 	"time"
 
@@ -22,7 +23,7 @@ func (p *parts) openDirectories(context.Context) (err error) {
 		ProducerExpiration:      p.cfg.Producers.Expiration,
 		ProducerExpirationCheck: p.cfg.Producers.ExpirationCheck,
 		FileDeleteDelay: func() time.Duration {
-			return time.Duration(p.settings.Broker().Log.FileDeleteDelayMS) * time.Millisecond
+			return milliseconds(p.settings.Broker().Log.FileDeleteDelayMS)
 		},
 	}, p.env.FS, commitlog.NewFileCache(maxOpenFiles(p.cfg.Storage.MaxOpenFiles)), p.logger)
 	if err != nil {
@@ -30,6 +31,12 @@ func (p *parts) openDirectories(context.Context) (err error) {
 	}
 	p.store.OnAllFailed(p.fail)
 	return nil
+}
+
+// milliseconds is ms as a Duration, at most the longest there is: some of Kafka's
+// settings take 2⁶³−1 for "never".
+func milliseconds(ms int64) time.Duration {
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // maxOpenFiles is the bound of the descriptor cache: what is configured, else
