@@ -140,8 +140,9 @@ type parcel struct {
 // and what is deleted, since a topic of that name may follow. Then the kinds take
 // turns in the order LeaderAndIsr, UpdateMetadata, StopReplica: a broker leads
 // before others hear of it, and a long line of one kind does not hold up the others.
-// UpdateMetadata never overtakes LeaderAndIsr for the same partition, as both lines
-// have one order and the same step.
+// UpdateMetadata never overtakes LeaderAndIsr for the same partition: it takes
+// states only up to one whose role still waits, which may have come while the
+// LeaderAndIsr before was under way.
 func (m *mail) take() parcel {
 	if m.brokers || m.gone.len() > 0 {
 		m.brokers = false
@@ -157,7 +158,10 @@ func (m *mail) take() parcel {
 		case kindLeaderAndISR:
 			p.roles = m.roles.take(parcelSize)
 		case kindMetadata:
-			p.states = m.states.take(parcelSize)
+			p.states = m.states.takeWhile(parcelSize, func(k newsKey) bool {
+				_, waiting := m.roles.get(k.TopicPartition)
+				return !waiting
+			})
 		case kindStop:
 			p.stops = m.stops.take(parcelSize)
 		}

@@ -152,3 +152,37 @@ func TestMailInParcels(t *testing.T) {
 		t.Errorf("%d roles, %d states", roles, states)
 	}
 }
+
+// While a LeaderAndIsr is under way, another partition is created. Its state does
+// not go out before its role: clients would be sent to a leader that has not heard
+// of the partition.
+func TestUpdateMetadataDoesNotOvertake(t *testing.T) {
+	var m mail
+	add := func(topic string) {
+		n := &news{TopicPartition: protocol.TopicPartition{Topic: topic}}
+		m.addRole(n, true)
+		m.addState(n)
+	}
+	expect := func(k kind, topic string) {
+		t.Helper()
+		p := m.take()
+		var got string
+		if len(p.roles) == 1 {
+			got = p.roles[0].key.Topic
+		} else if len(p.states) == 1 {
+			got = p.states[0].key.Topic
+		}
+		if p.kind != k || len(p.roles)+len(p.states) != 1 || got != topic {
+			t.Errorf("took %d roles, %d states of kind %v (%s), want one of kind %v, %s", len(p.roles), len(p.states), p.kind, got, k, topic)
+		}
+	}
+	add("a")
+	expect(kindLeaderAndISR, "a")
+	add("b")
+	expect(kindMetadata, "a")
+	expect(kindLeaderAndISR, "b")
+	expect(kindMetadata, "b")
+	if p := m.take(); p.kind != kindNone {
+		t.Errorf("something is left: %+v", p)
+	}
+}

@@ -52,6 +52,11 @@ type entry[K comparable, V any] struct {
 
 // take removes and returns at most n entries from the head of the line.
 func (p *pending[K, V]) take(n int) []entry[K, V] {
+	return p.takeWhile(n, func(K) bool { return true })
+}
+
+// takeWhile is take up to the first entry whose key is not ready.
+func (p *pending[K, V]) takeWhile(n int, ready func(K) bool) []entry[K, V] {
 	n = min(n, len(p.items))
 	if n == 0 {
 		return nil
@@ -59,8 +64,12 @@ func (p *pending[K, V]) take(n int) []entry[K, V] {
 	taken := make([]entry[K, V], 0, n)
 	for len(taken) < n {
 		k := p.order[0]
+		v, ok := p.items[k]
+		if ok && !ready(k) {
+			break
+		}
 		p.order = p.order[1:]
-		if v, ok := p.items[k]; ok {
+		if ok {
 			taken = append(taken, entry[K, V]{k, v})
 			delete(p.items, k)
 		}
