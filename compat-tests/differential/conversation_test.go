@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,7 +91,8 @@ var newest = map[int16]int16{0: 9, 1: 12, 2: 7, 3: 12, 18: 3, 19: 7, 20: 6, 21: 
 func (c *conversation) exchange(req kmsg.Request, record bool) kmsg.Response {
 	c.t.Helper()
 	c.correl++
-	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("differential")).AppendRequest(nil, req, c.correl)
+	header, body := encode(req, c.correl)
+	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(header)+len(body))), append(header, body...)...)
 	conn := c.dial()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write(frame); err != nil {
@@ -187,11 +189,16 @@ func (c *conversation) bytes(req kmsg.Request, parts ...[]byte) kmsg.Response {
 	return c.receive(req, true)
 }
 
-// body is the encoded request without size and header, header is the header.
+// encode returns a request's header and body.
 func encode(req kmsg.Request, correlation int32) (header, body []byte) {
 	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("differential")).AppendRequest(nil, req, correlation)[4:]
 	body = req.AppendTo(nil)
-	return frame[:len(frame)-len(body)], body
+	header = frame[:len(frame)-len(body)]
+	if req.Key() == 5 && req.GetVersion() == 4 {
+		// Kafka has the byte of KIP-866 before the controller's epoch, kmsg behind it.
+		body = slices.Concat(body[:4], body[8:9], body[4:8], body[9:])
+	}
+	return header, body
 }
 
 // unanswered sends a request to which no answer may come.
