@@ -83,6 +83,9 @@ func checkOps(ops []topics.ConfigOp) error {
 func checkResource(s *cluster.Snapshot, c *resourceChange) error {
 	switch c.kind {
 	case kmsg.ConfigResourceTypeTopic:
+		if c.name == "" {
+			return withText("Default topic resources are not allowed.", kerr.InvalidRequest)
+		}
 		if _, ok := s.Topic(c.name); !ok {
 			return withText("The topic '"+c.name+"' does not exist.", kerr.UnknownTopicOrPartition)
 		}

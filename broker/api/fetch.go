@@ -88,7 +88,7 @@ func (h *fetchRecords) request(r *server.Request, q *fetchRequest) *fetch.Reques
 				Key: fetch.Key{Topic: topic, ID: id, Partition: p.partition},
 				Want: fetch.Want{
 					Offset: p.offset, LogStart: p.logStart, MaxBytes: p.maxBytes,
-					CurrentLeaderEpoch: p.currentLeaderEpoch, LastFetchedEpoch: p.lastFetchedEpoch,
+					CurrentLeaderEpoch: optionalEpoch(p.currentLeaderEpoch), LastFetchedEpoch: optionalEpoch(p.lastFetchedEpoch),
 				},
 			})
 		}
@@ -203,4 +203,10 @@ func lookupIn(view *cluster.View, replicas *replica.Replicas) fetch.Lookup {
 		}
 		return k.Topic, hosted{p}, nil
 	}
+}
+
+// optionalEpoch is a leader epoch of a Fetch request, in which any negative one
+// stands for none. Other requests know −1 only.
+func optionalEpoch(epoch int32) int32 {
+	return max(epoch, replica.NoEpoch)
 }

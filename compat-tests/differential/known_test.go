@@ -24,7 +24,6 @@ var differences = []known{
 	{api: "produce", cases: `records: .*|compacted topic`, path: `.*ErrorMessage`, from: 8, reason: "texts for people, in own words; to be as Kafka's"},
 
 	{api: "fetch", cases: `sizes`, path: `Topics\[0\]\.Partitions\[\d\]\..*`, reason: "OPEN: of a batch that does not fit we send the part that does, Kafka nothing; and Kafka fails over negative sizes (UNKNOWN_SERVER_ERROR)"},
-	{api: "fetch", cases: `leader epochs|last fetched epochs`, path: `.*`, reason: "OPEN: Kafka takes any negative epoch for none, we only -1"},
 	{api: "fetch", cases: `isolation`, path: `.*`, reason: "Kafka fails over an isolation level that there is not (UNKNOWN_SERVER_ERROR)"},
 	{api: "fetch", cases: `replicas|replica state`, path: `.*`, reason: "OPEN: followers are not served yet"},
 	{api: "fetch", cases: `a session sees a topic made anew`, path: `.*`, reason: "OPEN: Kafka tells a session in every reply that a topic is gone (3), and that another has its name (103)"},
@@ -41,7 +40,6 @@ var differences = []known{
 	{api: "describe_configs", cases: `.*`, path: `.*\.Configs\.(gracchus\..*|record\.validation)(\{\}|\..*)`, reason: "ours alone"},
 	{api: "describe_configs", cases: `.*`, path: `.*\.Configs\.(log\.dirs?|listeners|advertised\.listeners|zookeeper\.connect|inter\.broker\.protocol\.version|log\.message\.format\.version)(\{\}|\..*)`, reason: "differ by how the brokers are started"},
 	{api: "(incremental_)?alter_configs", cases: `a topic twice`, path: `it`, reason: "Kafka fails over it and never answers"},
-	{api: "(incremental_)?alter_configs", cases: `unknown topics`, path: `Resources\[0\]\.Error(Code|Message)`, reason: "the empty name stands for all topics with Kafka, and is refused as that"},
 	{api: "(incremental_)?alter_configs", cases: `bad values|other kinds|brokers|loggers|several nulls|operations`, path: `.*ErrorMessage`, reason: "texts for people, in own words; to be as Kafka's. Brokers' configurations are not changed yet"},
 	{api: "incremental_alter_configs", cases: `operations`, path: `.*ErrorCode`, reason: "Kafka fails over APPEND to what is no list, or unknown (UNKNOWN_SERVER_ERROR); we say INVALID_CONFIG"},
 	{api: "incremental_alter_configs", cases: `brokers|loggers`, path: `.*`, reason: "brokers' configurations and loggers are not changed yet"},
