@@ -79,12 +79,12 @@ func createRequest(t *kmsg.CreateTopicsRequestTopic) topics.CreateRequest {
 }
 
 func (h *createTopics) fill(out *kmsg.CreateTopicsResponseTopic, res *topics.CreateResult) {
+	out.TopicID = res.ID // a topic that only did not show up in time has one, too
 	if res.Err != nil {
 		out.ErrorCode, out.ErrorMessage = h.codes.withMessage(res.Err)
 		out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 		return
 	}
-	out.TopicID = res.ID
 	out.NumPartitions = res.Partitions
 	out.ReplicationFactor = res.ReplicationFactor
 	for _, e := range h.settings.DescribeTopic(res.Configs) {

@@ -33,7 +33,6 @@ var differences = []known{
 	{api: "delete_records", cases: `nothing|a partition twice`, path: `.*`, reason: "Kafka answers from a map: once for each partition, and not for topics without any"},
 	{api: "delete_topics", cases: `by id`, path: `Topics\[\d\]\.(ErrorCode|Topic)`, reason: "Kafka's controller still knows the id of a topic that has just been deleted: 3 instead of 100"},
 
-	{api: "create_topics", cases: `timeouts|assignments`, path: `Topics\[0\]\.TopicID`, from: 7, reason: "with REQUEST_TIMED_OUT Kafka gives the topic's id, too"},
 	{api: "create_topics", cases: `configurations: .*`, path: `.*ErrorMessage`, reason: "the text for a configuration without a name ends without colon"},
 	{api: "describe_configs", cases: `.*`, path: `Resources\[0\]\.ErrorMessage`, reason: "texts for people, in own words; to be as Kafka's"},
 	{api: "describe_configs", cases: `loggers`, path: `.*`, reason: "loggers are not served yet"},
