@@ -29,7 +29,6 @@ var differences = []known{
 	{api: "fetch", cases: `a session sees a topic made anew`, path: `.*`, reason: "OPEN: Kafka tells a session in every reply that a topic is gone (3), and that another has its name (103)"},
 	{api: "stop_replica", cases: `stale (controller|broker epoch)`, path: `Partitions.*`, reason: "we repeat the error for each partition: for a controller, silence would mean that a deletion is still under way"},
 	{api: "list_offsets", cases: `isolation`, path: `.*`, reason: "Kafka fails over an isolation level that there is not (UNKNOWN_SERVER_ERROR)"},
-	{api: "offset_for_leader_epoch", cases: `epochs`, path: `.*\.(EndOffset|LeaderEpoch)`, reason: "Kafka takes epoch -2 for one that is older than all; we for none"},
 	{api: "delete_records", cases: `nothing|a partition twice`, path: `.*`, reason: "Kafka answers from a map: once for each partition, and not for topics without any"},
 	{api: "delete_topics", cases: `by id`, path: `Topics\[\d\]\.(ErrorCode|Topic)`, reason: "Kafka's controller still knows the id of a topic that has just been deleted: 3 instead of 100"},
 

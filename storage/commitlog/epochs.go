@@ -167,7 +167,7 @@ func (e *epochs) endOffset(epoch int32, logEnd int64) (int32, int64) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	n := len(e.entries)
-	if n == 0 || epoch < 0 || epoch > e.entries[n-1].epoch {
+	if n == 0 || epoch == -1 || epoch > e.entries[n-1].epoch {
 		return -1, -1
 	}
 	i := sort.Search(n, func(i int) bool { return e.entries[i].epoch > epoch })
