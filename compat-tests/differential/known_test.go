@@ -23,7 +23,7 @@ var differences = []known{
 	{api: "produce", cases: `records: unknown codec 7`, path: `.*`, reason: "Kafka fails over it (UNKNOWN_SERVER_ERROR); we say UNSUPPORTED_COMPRESSION_TYPE"},
 	{api: "produce", cases: `records: .*|compacted topic`, path: `.*ErrorMessage`, from: 8, reason: "texts for people, in own words; to be as Kafka's"},
 
-	{api: "fetch", cases: `sizes`, path: `Topics\[0\]\.Partitions\[\d\]\..*`, reason: "OPEN: of a batch that does not fit we send the part that does, Kafka nothing; and Kafka fails over negative sizes (UNKNOWN_SERVER_ERROR)"},
+	{api: "fetch", cases: `sizes`, path: `Topics\[0\]\.Partitions\[\d\]\..*`, reason: "Kafka fails over negative sizes (UNKNOWN_SERVER_ERROR)"},
 	{api: "fetch", cases: `isolation`, path: `.*`, reason: "Kafka fails over an isolation level that there is not (UNKNOWN_SERVER_ERROR)"},
 	{api: "fetch", cases: `replicas|replica state`, path: `.*`, reason: "OPEN: followers are not served yet"},
 	{api: "fetch", cases: `a session sees a topic made anew`, path: `.*`, reason: "OPEN: Kafka tells a session in every reply that a topic is gone (3), and that another has its name (103)"},

@@ -250,7 +250,7 @@ func TestReadErrors(t *testing.T) {
 		empty      bool
 	}{
 		{10, 10, 100, true, true}, {5, 5, 100, true, true}, {8, 5, 100, true, true}, {4, 5, 100, true, true},
-		{3, 10, 0, false, true}, {3, 10, 0, true, false}, {4, 6, 1, false, false},
+		{3, 10, 0, false, true}, {3, 10, 0, true, false}, {4, 6, 1, false, true}, {4, 6, 1000, false, false},
 	} {
 		r, err := l.Read(c.from, c.max, c.upTo, c.minOne)
 		must(t, err)

@@ -71,10 +71,11 @@ func (r *Range) Release() {
 }
 
 // Read returns batches in order, beginning with the one that holds from, or the
-// first one behind it. It returns at most maxBytes; with minOne the whole first
-// batch, even if it is larger. It returns only batches wholly below upTo (the
-// high watermark, say). All of them lie in one segment, so that there may be
-// more than was returned. The range is empty if from is not below upTo.
+// first one behind it. It returns at most maxBytes, the last batch cut off if need
+// be, but nothing if not even the first one fits; with minOne that one is returned
+// whole. It returns only batches wholly below upTo (the high watermark, say). All of
+// them lie in one segment, so that there may be more than was returned. The range
+// is empty if from is not below upTo.
 //
 // Errors wrap kerr.OffsetOutOfRange if from is not between StartOffset and
 // EndOffset, else kerr.KafkaStorageError.
@@ -117,8 +118,8 @@ func (l *Log) read(from int64, maxBytes int32, upTo int64, minOne bool) (Range, 
 			n = max(n, first.size)
 		}
 		n = min(n, limit-first.position)
-		if n <= 0 {
-			return Range{}, nil
+		if n < first.size {
+			return Range{}, nil // the beginning of a batch is of use to nobody
 		}
 		file, err := s.file.acquire()
 		if err != nil {
