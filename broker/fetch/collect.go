@@ -188,6 +188,9 @@ func (c *collector) look(token uint32) {
 	}
 	changed := err != nil || res.HighWatermark != e.highWatermark || res.LogStart != e.logStart ||
 		res.DivergingEpoch >= 0 || res.PreferredReplica >= 0
+	if err == nil && c.bytes > 0 && res.Range.Len == 0 && e.want.MaxBytes > 0 && e.want.Offset < res.End {
+		c.urgent = true // what is there does not fit behind the rest, and no wait would change that
+	}
 	if !c.full && !changed && res.Range.Len == 0 {
 		if more(e, &res) { // the client wants no bytes of it now
 			c.set.enqueue(token)

@@ -27,6 +27,7 @@ type fakePartition struct {
 	diverge  bool
 	watches  map[watch]int
 	reads    int
+	batch    int    // records come only in so many at a time; 0 as 1
 	onWatch  func() // runs before a watch begins
 }
 
@@ -52,8 +53,11 @@ func (p *fakePartition) Read(r ReadRequest) (ReadResult, error) {
 		return res, nil
 	}
 	n := int(min(res.End-r.Offset, int64(r.Limit)))
-	if n <= 0 && r.MinOne && res.End > r.Offset {
-		n = 1
+	if n < max(p.batch, 1) && res.End > r.Offset {
+		n = 0
+		if r.MinOne {
+			n = max(p.batch, 1)
+		}
 	}
 	res.Range.Len = max(n, 0)
 	return res, nil

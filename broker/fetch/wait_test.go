@@ -253,6 +253,26 @@ func TestRecordsToThoseAlreadyThere(t *testing.T) {
 	}
 }
 
+// What is there does not fit behind what was taken already, and is less than
+// MinBytes without it: no wait would bring more into this response.
+func TestDoesNotWaitForWhatDoesNotFit(t *testing.T) {
+	for _, epoch := range []int32{InitialEpoch, FinalEpoch} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(map[string]int{"t": 2})
+			c.partitions["t"][0].append(3)
+			c.partitions["t"][1].batch = 50
+			c.partitions["t"][1].append(50)
+			req := request(0, epoch, all("t", 2, 0)...)
+			req.MaxWait, req.MinBytes, req.MaxBytes = time.Hour, 10, 20
+			got, took := waits(c.manager(t, 10), t.Context(), req)()
+			expect(t, got, "t-0:3 t-1:0 ")
+			if took != 0 {
+				t.Errorf("epoch %d: answered after %v", epoch, took)
+			}
+		})
+	}
+}
+
 // An append that found the watch just before it ended tells the set while it
 // watches anew: in the end there is one watch, and then none.
 func TestToldWhileTheWatchBegins(t *testing.T) {
