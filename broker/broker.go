@@ -85,17 +85,6 @@ func (b *Broker) Stop(ctx context.Context) error {
 // directory fails. The caller stops it.
 func (b *Broker) Failed() <-chan error { return b.parts.failed }
 
-// Address returns host:port that a listener's socket is bound to, which tells
-// the port where 0 was configured; "" if there is no such listener.
-func (b *Broker) Address(listener string) string {
-	for _, l := range b.parts.sockets.bound {
-		if l.Name == listener {
-			return l.Addr().String()
-		}
-	}
-	return ""
-}
-
 // sizeGarbageCollection lets the heap grow to four times what lives before it is
 // collected: a broker's live heap is small and its garbage short-lived, so this
 // costs a few megabytes and saves most collections. GOGC in the environment

@@ -194,6 +194,11 @@ func stop(t *testing.T, b *Broker) {
 	if err := b.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
+	select {
+	case err := <-b.Failed():
+		t.Errorf("a broker that was stopped has failed: %v", err)
+	default:
+	}
 }
 
 // client is a real client, franz-go, on the host's network.

@@ -71,7 +71,7 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 	e.serve(e.inside, env.Logger)
 	e.serving.Go(func() {
 		<-e.server.Done()
-		if err := e.server.Err(); err != nil {
+		if err := e.server.Err(); err != nil && !errors.Is(err, zkserver.ErrStopped) {
 			failed(fmt.Errorf("the embedded ZooKeeper cannot write %s: %w", path, err))
 		}
 	})
