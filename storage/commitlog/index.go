@@ -129,13 +129,7 @@ func (e *entryFile) append(entry []byte) error {
 	return nil
 }
 
-// flush writes the entries that are only in memory.
-func (e *entryFile) flush() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.flushLocked()
-}
-
+// flushLocked writes the entries that are only in memory. mu must be held.
 func (e *entryFile) flushLocked() error {
 	if len(e.tail) == 0 {
 		return nil
