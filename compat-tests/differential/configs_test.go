@@ -98,9 +98,9 @@ func alter(kind kmsg.ConfigResourceType, name string, configs ...[2]string) *kms
 	return req
 }
 
-// overrides puts on record what a topic's own configurations are.
+// overrides puts on record what a topic's own configurations are. Both brokers
+// read them from ZooKeeper, where they are once the change is answered.
 func (c *conversation) overrides(topic string) {
-	wait() // the change is notified
 	req := describe(topicResource, topic, []string{"retention.ms", "cleanup.policy", "max.message.bytes", "leader.replication.throttled.replicas"})
 	req.SetVersion(4)
 	c.ask(req)

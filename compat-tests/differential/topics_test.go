@@ -262,7 +262,6 @@ func createPartitionsCases() []spec {
 		{"timeouts", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)
 			c.createPartitions(func(r *kmsg.CreatePartitionsRequest) { r.TimeoutMillis = 0 }, growing(a, 2))
-			wait()
 			c.createPartitions(func(r *kmsg.CreatePartitionsRequest) { r.TimeoutMillis = -1 }, growing(a, 3))
 			c.createPartitions(func(r *kmsg.CreatePartitionsRequest) { r.TimeoutMillis = 0 }, growing(c.topic("b"), 3))
 		}},
