@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -21,50 +22,48 @@ type metadata struct {
 	settings  *config.Settings
 	topics    Topics
 	codes     codes
+	bodies    metadataBodies
 }
 
-func (h *metadata) handle(ctx context.Context, r *server.Request, req *kmsg.MetadataRequest) (*kmsg.MetadataResponse, error) {
-	version := r.Header.Version
-	resp := kmsg.NewPtrMetadataResponse()
-	resp.ControllerID = -1
-	resp.AuthorizedOperations = noOperations
-	all := req.Topics == nil || version == 0 && len(req.Topics) == 0
-	if code := checkMetadataTopics(version, req.Topics); code != 0 {
-		resp.Topics = refuseTopics(req.Topics, code)
-		return resp, nil
+func (h *metadata) handle(ctx context.Context, r *server.Request) error {
+	m, err := protocol.DecodeRequest(r.Header, r.Body)
+	if err != nil {
+		return err
 	}
-	s := h.view.Snapshot()
-	resp.ClusterID = &h.clusterID
-	resp.ControllerID = s.ControllerID()
-	for _, b := range s.Brokers() {
-		if e, ok := b.Endpoint(r.Listener.Name); ok {
-			resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: b.ID, Host: e.Host, Port: e.Port, Rack: rackPtr(b)})
-		}
+	req := m.(*kmsg.MetadataRequest)
+	w := metadataWriter{snapshot: h.view.Snapshot(), listener: r.Listener.Name, version: r.Header.Version, flexible: r.Header.Version >= 9}
+	reply := r.NewReply()
+	if w.version >= 3 {
+		reply.ThrottleAt = len(reply.Buf)
+		reply.Buf = appendInt32(reply.Buf, 0)
 	}
-	d := topicDescriber{snapshot: s, listener: r.Listener.Name, version: version}
+	if code := checkMetadataTopics(w.version, req.Topics); code != 0 {
+		reply.Buf = w.refusal(reply.Buf, req.Topics, code)
+		r.Send(reply)
+		return nil
+	}
+	w.topicOperations = w.version >= 8 && req.IncludeTopicAuthorizedOperations
+	w.clusterOperations = w.version >= 8 && w.version <= 10 && req.IncludeClusterAuthorizedOperations
 	switch {
-	case all:
-		resp.Topics = make([]kmsg.MetadataResponseTopic, 0, s.TopicCount())
-		for t := range s.Topics() {
-			resp.Topics = append(resp.Topics, d.topic(t))
-		}
+	case req.Topics == nil || w.version == 0 && len(req.Topics) == 0:
+		err = appendShared(reply, h.bodies.all(&w, h.clusterID))
 	case slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.TopicID != [16]byte{} }):
-		resp.Topics = d.byID(req.Topics)
+		reply.Buf = w.byID(w.head(reply.Buf, h.clusterID), req.Topics)
 	default:
-		mayCreate := h.settings.Broker().Topics.AutoCreate && (version < 4 || req.AllowAutoTopicCreation)
-		resp.Topics = h.byName(ctx, &d, req.Topics, mayCreate)
+		mayCreate := h.settings.Broker().Topics.AutoCreate && (w.version < 4 || req.AllowAutoTopicCreation)
+		reply.Buf = h.byName(ctx, &w, w.head(reply.Buf, h.clusterID), req.Topics, mayCreate)
 	}
-	if version >= 8 && req.IncludeTopicAuthorizedOperations {
-		for i := range resp.Topics {
-			if resp.Topics[i].ErrorCode != kerr.UnknownTopicID.Code {
-				resp.Topics[i].AuthorizedOperations = topicOperations
-			}
-		}
+	if err != nil {
+		reply.Discard()
+		return err
 	}
-	if version >= 8 && version <= 10 && req.IncludeClusterAuthorizedOperations {
-		resp.AuthorizedOperations = clusterOperations
-	}
-	return resp, nil
+	r.Send(reply)
+	return nil
+}
+
+// appendShared puts bytes that others read, too, behind the reply.
+func appendShared(reply *server.Reply, b []byte) error {
+	return reply.AppendRange(server.Range{File: bytes.NewReader(b), Len: len(b)})
 }
 
 // checkMetadataTopics refuses what versions 10 and 11 can express and do not
@@ -81,46 +80,25 @@ func checkMetadataTopics(version int16, topics []kmsg.MetadataRequestTopic) int1
 	return 0
 }
 
-// refuseTopics repeats the topics of a request that is refused as a whole.
-func refuseTopics(topics []kmsg.MetadataRequestTopic, code int16) []kmsg.MetadataResponseTopic {
-	out := make([]kmsg.MetadataResponseTopic, len(topics))
-	for i, t := range topics {
-		out[i] = newMetadataTopic(code)
-		out[i].Topic, out[i].TopicID = t.Topic, t.TopicID
-		if t.Topic == nil {
-			out[i].Topic = stringPtr("")
-		}
-	}
-	return out
-}
-
-func newMetadataTopic(code int16) kmsg.MetadataResponseTopic {
-	t := kmsg.NewMetadataResponseTopic()
-	t.ErrorCode = code
-	t.AuthorizedOperations = noOperations
-	return t
-}
-
 // byName describes topics in the order of the request, each once.
-func (h *metadata) byName(ctx context.Context, d *topicDescriber, topics []kmsg.MetadataRequestTopic, mayCreate bool) []kmsg.MetadataResponseTopic {
-	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
+func (h *metadata) byName(ctx context.Context, w *metadataWriter, b []byte, topics []kmsg.MetadataRequestTopic, mayCreate bool) []byte {
+	names := make([]string, 0, len(topics))
 	seen := make(map[string]bool, len(topics))
 	for _, t := range topics {
-		name := *t.Topic
-		if seen[name] {
-			continue
+		if !seen[*t.Topic] {
+			seen[*t.Topic] = true
+			names = append(names, *t.Topic)
 		}
-		seen[name] = true
-		if known, ok := d.snapshot.Topic(name); ok {
-			out = append(out, d.topic(known))
-			continue
-		}
-		unknown := newMetadataTopic(h.missing(ctx, name, mayCreate))
-		unknown.Topic = &name
-		unknown.IsInternal = protocol.IsInternalTopic(name)
-		out = append(out, unknown)
 	}
-	return out
+	b = appendArray(b, len(names), w.flexible)
+	for _, name := range names {
+		if known, ok := w.snapshot.Topic(name); ok {
+			b = w.topic(b, known)
+		} else {
+			b = w.noTopic(b, h.missing(ctx, name, mayCreate), &name, protocol.TopicID{})
+		}
+	}
+	return w.end(b)
 }
 
 // missing is the code for a topic that does not exist, and makes it if it may:
@@ -137,78 +115,4 @@ func (h *metadata) missing(ctx context.Context, name string, mayCreate bool) int
 		return kerr.LeaderNotAvailable.Code
 	}
 	return h.codes.of(err)
-}
-
-// topicDescriber turns topics of a snapshot into what clients on a listener
-// see.
-type topicDescriber struct {
-	snapshot *cluster.Snapshot
-	listener string
-	version  int16
-}
-
-// byID describes topics by their ids; names in such a request are ignored.
-func (d *topicDescriber) byID(topics []kmsg.MetadataRequestTopic) []kmsg.MetadataResponseTopic {
-	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
-	seen := make(map[protocol.TopicID]bool, len(topics))
-	for _, t := range topics {
-		if seen[t.TopicID] || t.TopicID == [16]byte{} {
-			continue
-		}
-		seen[t.TopicID] = true
-		if known, ok := d.snapshot.TopicByID(t.TopicID); ok {
-			out = append(out, d.topic(known))
-			continue
-		}
-		unknown := newMetadataTopic(kerr.UnknownTopicID.Code)
-		unknown.TopicID = t.TopicID
-		out = append(out, unknown)
-	}
-	return out
-}
-
-func (d *topicDescriber) topic(t *cluster.Topic) kmsg.MetadataResponseTopic {
-	out := newMetadataTopic(0)
-	out.Topic = &t.Name
-	out.TopicID = t.ID
-	out.IsInternal = protocol.IsInternalTopic(t.Name)
-	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
-	for i := range t.Partitions {
-		out.Partitions[i] = d.partition(&t.Partitions[i])
-	}
-	return out
-}
-
-func (d *topicDescriber) partition(p *cluster.Partition) kmsg.MetadataResponseTopicPartition {
-	out := kmsg.NewMetadataResponseTopicPartition()
-	out.Partition = p.ID
-	out.Leader = p.Leader
-	out.LeaderEpoch = p.LeaderEpoch
-	out.Replicas = p.Replicas
-	out.ISR = p.ISR
-	out.OfflineReplicas = p.OfflineReplicas
-	if d.version == 0 {
-		// The first version lists only brokers that it can also describe.
-		out.Replicas, out.ISR = d.alive(p.Replicas), d.alive(p.ISR)
-	}
-	if _, _, ok := reachable(d.snapshot, p.Leader, d.listener); !ok {
-		out.Leader = -1
-		out.ErrorCode = kerr.LeaderNotAvailable.Code
-		if _, alive := d.snapshot.Broker(p.Leader); alive && d.version >= 6 {
-			out.ErrorCode = kerr.ListenerNotFound.Code
-		}
-	} else if len(out.Replicas) < len(p.Replicas) || len(out.ISR) < len(p.ISR) {
-		out.ErrorCode = kerr.ReplicaNotAvailable.Code
-	}
-	return out
-}
-
-func (d *topicDescriber) alive(ids []int32) []int32 {
-	out := make([]int32, 0, len(ids))
-	for _, id := range ids {
-		if _, _, ok := reachable(d.snapshot, id, d.listener); ok {
-			out = append(out, id)
-		}
-	}
-	return out
 }

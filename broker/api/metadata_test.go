@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/cluster"
 )
 
 func metadataFor(names ...string) *kmsg.MetadataRequest {
@@ -175,5 +177,110 @@ func TestDescribeCluster(t *testing.T) {
 	req.EndpointType = 3
 	if resp = call[*kmsg.DescribeClusterResponse](w, 1, req); resp.ErrorCode != kerr.UnsupportedEndpointType.Code {
 		t.Errorf("%+v", resp)
+	}
+}
+
+// What is answered to those who ask for all topics is kept, so it must be kept
+// apart by everything that it depends on.
+func TestMetadataOfAllTopics(t *testing.T) {
+	w := newWorld(t)
+	w.lead("a", 3, 5)
+	ask := func(version int16, change func(*kmsg.MetadataRequest)) *kmsg.MetadataResponse {
+		req := kmsg.NewPtrMetadataRequest()
+		if change != nil {
+			change(req)
+		}
+		return call[*kmsg.MetadataResponse](w, version, req)
+	}
+	for range 2 {
+		for version := int16(1); version <= 12; version++ {
+			if got := ask(version, nil); len(got.Topics) != 1 || len(got.Topics[0].Partitions) != 3 {
+				t.Fatalf("v%d: %+v", version, got.Topics)
+			}
+		}
+		operations := func(req *kmsg.MetadataRequest) {
+			req.IncludeTopicAuthorizedOperations, req.IncludeClusterAuthorizedOperations = true, true
+		}
+		if got := ask(9, operations); got.AuthorizedOperations != clusterOperations || got.Topics[0].AuthorizedOperations != topicOperations {
+			t.Errorf("operations were asked for: %+v", got)
+		}
+		if got := ask(9, nil); got.AuthorizedOperations != noOperations || got.Topics[0].AuthorizedOperations != noOperations {
+			t.Errorf("operations were not asked for: %+v", got)
+		}
+	}
+	conn := w.dial(w.clients)
+	defer conn.Close()
+	w.conn, conn = conn, w.conn
+	if got := ask(12, nil); got.Brokers[0].Port != 9093 {
+		t.Errorf("on another listener: %+v", got)
+	}
+	w.conn, conn = conn, w.conn
+	b := kmsg.NewUpdateMetadataRequestTopicState()
+	b.Topic, b.TopicID = "b", topicID("b")
+	for i := range int32(5000) { // more than is sent from memory in one piece
+		b.PartitionStates = append(b.PartitionStates, kmsg.UpdateMetadataRequestTopicPartition{Partition: i, Leader: 2, Replicas: []int32{2}, ISR: []int32{2}})
+	}
+	w.update(1, b)
+	for range 2 {
+		got := ask(12, nil)
+		if len(got.Topics) != 2 || len(got.Topics[0].Partitions)+len(got.Topics[1].Partitions) != 5003 {
+			t.Fatalf("after a change: %d topics", len(got.Topics))
+		}
+	}
+}
+
+// tenThousand is a cluster of 1,000 topics with 10 partitions each.
+func tenThousand() *cluster.View {
+	u := cluster.Update{Brokers: []cluster.Broker{{ID: 1, Endpoints: []cluster.Endpoint{{Listener: "PLAINTEXT", Host: "host", Port: 9092}}}}}
+	for i := range 1000 {
+		name := fmt.Sprintf("topic-%d", i)
+		t := cluster.TopicUpdate{Name: name, ID: topicID(name)}
+		for j := range int32(10) {
+			t.Partitions = append(t.Partitions, cluster.Partition{ID: j, Leader: 1, Replicas: []int32{1}, ISR: []int32{1}})
+		}
+		u.Topics = append(u.Topics, t)
+	}
+	v := cluster.NewView()
+	v.Apply(u)
+	return v
+}
+
+func BenchmarkMetadata10k(b *testing.B) {
+	view := tenThousand()
+	w := metadataWriter{snapshot: view.Snapshot(), listener: "PLAINTEXT", version: 12, flexible: true}
+	var bodies metadataBodies
+	size := len(bodies.all(&w, clusterID))
+	b.Run("all, kept", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		b.ReportAllocs()
+		for b.Loop() {
+			bodies.all(&w, clusterID)
+		}
+	})
+	b.Run("all, after a change", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		b.ReportAllocs()
+		for b.Loop() {
+			bodies = metadataBodies{}
+			bodies.all(&w, clusterID)
+		}
+	})
+	b.Run("one topic", func(b *testing.B) {
+		topic, _ := w.snapshot.Topic("topic-7")
+		var buf []byte
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = w.end(w.topic(w.head(buf[:0], clusterID), topic))
+		}
+	})
+}
+
+// With many clients that ask for all topics, the answer is written once.
+func TestMetadataBodiesAreShared(t *testing.T) {
+	w := metadataWriter{snapshot: tenThousand().Snapshot(), listener: "PLAINTEXT", version: 12, flexible: true}
+	var bodies metadataBodies
+	bodies.all(&w, clusterID)
+	if n := testing.AllocsPerRun(10, func() { bodies.all(&w, clusterID) }); n > 0 {
+		t.Errorf("%.0f allocations", n)
 	}
 }

@@ -94,7 +94,7 @@ func Routes(d Deps) ([]server.Route, error) {
 
 		// What there is.
 		{Key: protocol.ApiVersions, Min: 0, Max: maxApiVersions, AnyVersion: true, Handle: versions.handle},
-		{Key: protocol.Metadata, Min: 0, Max: 12, Handle: decoded(metadataHandler.handle)},
+		{Key: protocol.Metadata, Min: 0, Max: 12, Handle: metadataHandler.handle},
 		{Key: protocol.DescribeCluster, Min: 0, Max: 1, Handle: decoded(clusterHandler.handle)},
 
 		// Administration.

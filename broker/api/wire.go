@@ -167,6 +167,21 @@ func appendInt32(b []byte, v int32) []byte { return binary.BigEndian.AppendUint3
 
 func appendInt64(b []byte, v int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(v)) }
 
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func appendInt32s(b []byte, vs []int32, flexible bool) []byte {
+	b = appendArray(b, len(vs), flexible)
+	for _, v := range vs {
+		b = appendInt32(b, v)
+	}
+	return b
+}
+
 func appendArray(b []byte, n int, flexible bool) []byte {
 	if flexible {
 		return appendUvarint(b, n+1)
