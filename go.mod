@@ -3,6 +3,7 @@ module github.com/gracchus-mq/gracchus
 go 1.26.0
 
 require (
+	github.com/KimMachineGun/automemlimit v1.0.1 // the memory limit of the container, for the garbage collector
 	github.com/cockroachdb/datadriven v1.0.3 // tests: scenario files of the state machines
 	github.com/go-zookeeper/zk v1.0.4 // tests: a client of the embedded ZooKeeper
 	github.com/klauspost/compress v1.20.3 // gzip, snappy, zstd
@@ -18,6 +19,7 @@ require (
 
 require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/pmezard/go-difflib v1.0.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 )
