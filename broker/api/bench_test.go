@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -188,10 +189,29 @@ func TestRoundTripAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(30, run); n > 3 {
 			t.Errorf("produce of %s: %.0f allocations", size.name, n)
 		}
+		// However large the batch: what holds it comes from a pool, which the
+		// garbage collector empties now and then.
+		if n := bytesPerRun(300, run); n > 16<<10 {
+			t.Errorf("produce of %s: %d bytes are allocated", size.name, n)
+		}
 	}
 	run := roundTrip(t, fetchOne("t", 0, 0), 12)
 	run()
 	if n := testing.AllocsPerRun(30, run); n > 20 {
 		t.Errorf("fetch: %.0f allocations", n)
 	}
+	if n := bytesPerRun(300, run); n > 4<<10 {
+		t.Errorf("fetch: %d bytes are allocated", n)
+	}
+}
+
+// bytesPerRun is how many bytes a run of f allocates, in all goroutines.
+func bytesPerRun(runs uint64, f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		f()
+	}
+	runtime.ReadMemStats(&after)
+	return (after.TotalAlloc - before.TotalAlloc) / runs
 }
