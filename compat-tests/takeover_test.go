@@ -45,7 +45,7 @@ func takeOver(t *testing.T, zookeeper string, clean bool) {
 	for round := range takeOverRounds {
 		for _, who := range []struct {
 			name  string
-			start func(testing.TB, harness.Options) *harness.Broker
+			start func(harness.TB, harness.Options) *harness.Broker
 		}{{"Kafka", harness.StartKafka}, {"Gracchus", ours()}} {
 			name := fmt.Sprintf("round %d, %s", round+1, who.name)
 			if !t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func takeOver(t *testing.T, zookeeper string, clean bool) {
 }
 
 // ours starts Gracchus, or Kafka when the tests themselves are checked.
-func ours() func(testing.TB, harness.Options) *harness.Broker {
+func ours() func(harness.TB, harness.Options) *harness.Broker {
 	if os.Getenv("COMPAT_TARGETS") == "kafka" {
 		return harness.StartKafka
 	}

@@ -28,7 +28,7 @@ func TestZnodes(t *testing.T) {
 	compareTrees(t, "after it has stopped", stopped, kafkaStopped)
 }
 
-func treesOf(t *testing.T, start func(testing.TB, harness.Options) *harness.Broker) (running, stopped map[string]znode) {
+func treesOf(t *testing.T, start func(harness.TB, harness.Options) *harness.Broker) (running, stopped map[string]znode) {
 	t.Helper()
 	o := harness.Options{ZooKeeper: harness.ZooKeeper(t), Properties: []string{"log.segment.delete.delay.ms=100", "broker.rack=r1"}}
 	conn, root := dialZooKeeper(t, o.ZooKeeper)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -21,6 +20,7 @@ type Options struct {
 	Dirs       []string // data directories; none means a new one
 	Properties []string // further name=value
 	OpenFiles  int      // how many files Gracchus may have open (ulimit -n); 0: as many as the test
+	Measured   bool     // Kafka's JVM is set as its own start script sets it, not to start fast
 }
 
 // Broker is a running broker.
@@ -33,19 +33,19 @@ type Broker struct {
 // A Target is what the tests of clients run against.
 type Target struct {
 	Name  string
-	Start func(t testing.TB, o Options) *Broker
+	Start func(t TB, o Options) *Broker
 }
 
 // Targets are the brokers that COMPAT_TARGETS names, comma-separated: gracchus
 // (with its embedded ZooKeeper), gracchus-zookeeper (with an Apache ZooKeeper,
 // or the one of ZOOKEEPER_CONNECT) and kafka, which is how the tests themselves
 // are checked. Not set, it is the first two.
-func Targets(t testing.TB) []Target {
+func Targets(t TB) []Target {
 	t.Helper()
 	all := []Target{
 		{"gracchus", StartGracchus},
-		{"gracchus-zookeeper", func(t testing.TB, o Options) *Broker { return StartGracchus(t, o.on(ZooKeeper(t))) }},
-		{"kafka", func(t testing.TB, o Options) *Broker { return StartKafka(t, o.on(ZooKeeper(t))) }},
+		{"gracchus-zookeeper", func(t TB, o Options) *Broker { return StartGracchus(t, o.on(ZooKeeper(t))) }},
+		{"kafka", func(t TB, o Options) *Broker { return StartKafka(t, o.on(ZooKeeper(t))) }},
 	}
 	names := os.Getenv("COMPAT_TARGETS")
 	if names == "" {
@@ -81,7 +81,7 @@ func (o Options) properties() []string {
 const startLimit = 60 * time.Second
 
 // StartGracchus starts our broker and waits until it is ready.
-func StartGracchus(t testing.TB, o Options) *Broker {
+func StartGracchus(t TB, o Options) *Broker {
 	t.Helper()
 	o = o.withDir(t)
 	args := []string{"start"}
@@ -106,7 +106,7 @@ func StartGracchus(t testing.TB, o Options) *Broker {
 }
 
 // StartKafka starts Kafka 3.9.2 and waits until it is ready.
-func StartKafka(t testing.TB, o Options) *Broker {
+func StartKafka(t TB, o Options) *Broker {
 	t.Helper()
 	o = o.withDir(t)
 	file := filepath.Join(t.TempDir(), "server.properties")
@@ -114,13 +114,17 @@ func StartKafka(t testing.TB, o Options) *Broker {
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "Kafka", Kafka(t, "broker", file))
+	command := "broker"
+	if o.Measured {
+		command = "measured-broker"
+	}
+	p := start(t, "Kafka", Kafka(t, command, file))
 	m := p.WaitFor(`Awaiting socket connections on ([^ ]+:\d+)\.`, startLimit)
 	p.WaitFor(`\[KafkaServer id=\d+\] started`, startLimit)
 	return &Broker{Process: p, Addr: m[1], Options: o}
 }
 
-func (o Options) withDir(t testing.TB) Options {
+func (o Options) withDir(t TB) Options {
 	if len(o.Dirs) == 0 {
 		o.Dirs = []string{filepath.Join(t.TempDir(), "data")}
 	}
@@ -129,7 +133,7 @@ func (o Options) withDir(t testing.TB) Options {
 
 // StopCleanly stops a broker with SIGTERM; it must end well. (Kafka's JVM ends
 // with 143 after SIGTERM.)
-func (b *Broker) StopCleanly(t testing.TB) {
+func (b *Broker) StopCleanly(t TB) {
 	t.Helper()
 	err := b.Signal(syscall.SIGTERM, 60*time.Second)
 	if err != nil && !strings.Contains(err.Error(), "exit status 143") {

@@ -11,14 +11,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
 // Process is a server that a test started. Its output is kept, and shown when
 // the test fails.
 type Process struct {
-	t    testing.TB
+	t    TB
 	name string
 	cmd  *exec.Cmd
 
@@ -35,7 +34,7 @@ const keptLines = 20000
 
 // start runs a command in a process group of its own, so that killing it takes
 // along what it started.
-func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
+func start(t TB, name string, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{t: t, name: name, cmd: cmd, grown: make(chan struct{}), ended: make(chan struct{})}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -131,6 +130,9 @@ func (p *Process) Signal(signal syscall.Signal, limit time.Duration) error {
 	}
 }
 
+// Pid is the process's id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Ended says whether the process has ended.
 func (p *Process) Ended() bool {
 	select {
@@ -157,7 +159,7 @@ func (p *Process) Tail(n int) string {
 
 // Run runs a command to its end and returns its output. It fails the test if
 // the command fails or the time is up.
-func Run(t testing.TB, limit time.Duration, cmd *exec.Cmd) string {
+func Run(t TB, limit time.Duration, cmd *exec.Cmd) string {
 	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

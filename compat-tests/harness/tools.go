@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // Repository is the folder of the whole project.
@@ -22,7 +21,7 @@ const unavailable = 3
 
 // Fetch asks scripts/fetch for a tool and returns where it is. If it cannot be
 // had the test fails under CI=true and is skipped elsewhere.
-func Fetch(t testing.TB, what string) string {
+func Fetch(t TB, what string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(Repository(), "scripts", "fetch"), what)
 	var said strings.Builder
@@ -48,7 +47,7 @@ var build struct {
 
 // Binary builds the broker, once for all tests of the process. GRACCHUS_BINARY
 // names one that is built already.
-func Binary(t testing.TB) string {
+func Binary(t TB) string {
 	t.Helper()
 	build.once.Do(func() {
 		if build.binary = os.Getenv("GRACCHUS_BINARY"); build.binary != "" {
@@ -66,7 +65,7 @@ func Binary(t testing.TB) string {
 }
 
 // Kafka is a command of scripts/kafka.
-func Kafka(t testing.TB, args ...string) *exec.Cmd {
+func Kafka(t TB, args ...string) *exec.Cmd {
 	t.Helper()
 	Fetch(t, "kafka")
 	return exec.Command(filepath.Join(Repository(), "scripts", "kafka"), args...)

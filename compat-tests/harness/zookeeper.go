@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -24,7 +23,7 @@ var shared struct {
 // ZooKeeper returns a connect string with a path of its own for this test, on
 // the server that ZOOKEEPER_CONNECT names or else on an Apache ZooKeeper that
 // is started once for all tests of the process.
-func ZooKeeper(t testing.TB) string {
+func ZooKeeper(t TB) string {
 	t.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
@@ -46,7 +45,7 @@ func StopShared() {
 }
 
 // startShared starts a ZooKeeper that outlives the test that needs it first.
-func startShared(t testing.TB) string {
+func startShared(t TB) string {
 	t.Helper()
 	Fetch(t, "kafka")
 	dir, err := os.MkdirTemp("", "gracchus-zookeeper-")
@@ -88,7 +87,7 @@ func answers(address string) bool {
 }
 
 // FreePort is a TCP port that nobody listens on.
-func FreePort(t testing.TB) int {
+func FreePort(t TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,6 +98,6 @@ func FreePort(t testing.TB) int {
 }
 
 // outliving drops cleanups: what it is given to lives on after the test.
-type outliving struct{ testing.TB }
+type outliving struct{ TB }
 
 func (outliving) Cleanup(func()) {}

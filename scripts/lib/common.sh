@@ -43,11 +43,21 @@ install_package() {
   fi
 }
 
-# java_run LEVEL HEAP CLASS ARG... runs a class of Kafka 3.9.2 or ZooKeeper.
+# The JVM of tests starts fast and stays small. The JVM of measurements is set as
+# Kafka's own start scripts set it for a broker with 1 GiB.
+# shellcheck disable=SC2034 # used by those who source this
+jvm_for_tests=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+# shellcheck disable=SC2034
+jvm_for_measurements=(-server -Xms1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
+  -XX:+ExplicitGCInvokesConcurrent -XX:MaxInlineLevel=15)
+
+# java_run JVM LEVEL HEAP CLASS ARG... runs a class of Kafka 3.9.2 or ZooKeeper;
+# JVM is the name of one of the arrays above.
 java_run() {
-  local level=$1 heap=$2 jars
-  shift 2
+  local -n jvm=$1
+  local level=$2 heap=$3 jars
+  shift 3
   jars=$("$scripts/fetch" kafka) || exit
-  exec java "-Xmx$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
-    "-Dgracchus.log.level=$level" "-Dlog4j.configuration=file:$scripts/lib/log4j.properties" -cp "$jars/*" "$@"
+  exec java "${jvm[@]}" "-Xmx$heap" -Djava.awt.headless=true "-Dgracchus.log.level=$level" \
+    "-Dlog4j.configuration=file:$scripts/lib/log4j.properties" -cp "$jars/*" "$@"
 }
