@@ -17,6 +17,9 @@ const (
 	sealInterval = time.Second
 	// minFlushTick bounds how often logs are looked at for a small flush.ms.
 	minFlushTick = time.Millisecond
+	// uncheckedBytes is how much of a log a crash may leave for recovery to check.
+	// By the time it is synced for that, most of it is a while old and on the disk.
+	uncheckedBytes = 64 << 20
 )
 
 // OnFlush has f called after an fsync that flush.ms has asked for: what counts
@@ -36,10 +39,11 @@ func (d *directory) flushSoon() {
 	}
 }
 
-// flush syncs the logs of one directory: rolled segments, so that a crash finds
-// little to recover, and everything that flush.ms says. An fsync takes long and
-// they come one after the other: many at a time would not make a disk faster,
-// and would keep those waiting who need one for an acknowledgement.
+// flush syncs the logs of one directory: rolled segments and much else that is old,
+// so that a crash finds little to recover, and everything that flush.ms says. An
+// fsync takes long and they come one after the other: many at a time would not
+// make a disk faster, and would keep those waiting who need one for an
+// acknowledgement.
 //
 // Nobody tells the flusher of an append. It looks at two numbers of each log,
 // often enough for the smallest flush.ms, and counts an append as made right
@@ -115,6 +119,11 @@ func (s *Store) flushLog(h *hosted, last, now time.Time) error {
 	}
 	if h.log.SealedUnsynced() {
 		return h.log.Sync(synced + 1)
+	}
+	// As often as recovery points are written down.
+	if every := s.cfg.RecoveryCheckpointInterval; every > 0 && now.Sub(h.checkpointed) >= every && h.log.Unchecked() >= uncheckedBytes {
+		h.checkpointed = now
+		return h.log.Checkpoint()
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -83,6 +84,49 @@ func TestRolledSegmentsAreSynced(t *testing.T) {
 		synctest.Wait()
 		if log.RecoveryPoint() == 0 {
 			t.Errorf("recovery point %d of %d", log.RecoveryPoint(), log.EndOffset())
+		}
+	})
+}
+
+// Of a log that has grown much, recovery has to check little, although nobody has
+// asked for a sync and no segment was rolled.
+func TestGrowingLogsAreCheckpointed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		s := started(t, kafkaIntervals("/a"), mem)
+		defer stop(t, s)
+		cfg := smallTopic()
+		cfg.SegmentBytes = 1 << 30
+		log, err := s.Create(tp("t", 0), protocol.TopicID{1}, cfg, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		big := func() {
+			b := record.NewBuilder()
+			b.Append(time.Now().UnixMilli(), nil, make([]byte, 1<<20))
+			batch, err := b.Build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := log.AppendAsLeader(batch, 0, record.Client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 60 {
+			big()
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if log.RecoveryPoint() != 0 {
+			t.Errorf("recovery point %d after 60 MB", log.RecoveryPoint())
+		}
+		for range 10 {
+			big()
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if got := checkpoint(t, mem, "/a", recoveryPoints); got[tp("t", 0)] != 70 {
+			t.Errorf("recovery point %v after 70 MB, want 70", got)
 		}
 	})
 }

@@ -21,10 +21,11 @@ type hosted struct {
 
 	// Only the flusher of dir uses these.
 	unsyncedSince time.Time // no later than the oldest append that is not synced; zero: none
+	checkpointed  time.Time // when the flusher last made a checkpoint of the log; at first, when it was opened
 }
 
 func newHosted(tp protocol.TopicPartition, d *directory, kind dirKind, log *commitlog.Log) *hosted {
-	h := &hosted{tp: tp, dir: d, kind: kind, log: log, cleaned: noLine}
+	h := &hosted{tp: tp, dir: d, kind: kind, log: log, cleaned: noLine, checkpointed: time.Now()}
 	for kind := range h.onDisk {
 		h.onDisk[kind] = noLine
 	}

@@ -31,6 +31,12 @@ func (w *world) step() error {
 		return w.append(name, p, log)
 	case n < 68:
 		return w.sync(name, p, log, log.EndOffset())
+	case n < 70:
+		w.note("%v: checkpoint of the log", name)
+		if err := log.Checkpoint(); err != nil {
+			return fmt.Errorf("checkpoint of %v: %w", name, err)
+		}
+		return w.sync(name, p, log, log.EndOffset())
 	case n < 74:
 		hw := log.AdvanceHighWatermark(log.StartOffset() + w.rng.Int64N(log.EndOffset()-log.StartOffset()+1))
 		w.note("%v: high watermark %d", name, hw)

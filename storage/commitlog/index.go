@@ -182,6 +182,46 @@ func (e *entryFile) cut(n int) error {
 	return e.file.truncate(int64(n * e.width))
 }
 
+// keep cuts the index behind the first entries for which valid is true, whatever
+// comes after them. It is for an index of which, after a crash, only the beginning
+// can be trusted.
+func (e *entryFile) keep(valid func(entry []byte) bool) (n int, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	file, err := e.file.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer e.file.release()
+	size, err := file.Size()
+	if err != nil {
+		return 0, err
+	}
+	block := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(block)
+	perBlock, most := blockSize/e.width, int(size)/e.width
+	for more := true; more && n < most; {
+		entries := block[:min(perBlock, most-n)*e.width]
+		if err := readFull(file, entries, int64(n*e.width)); err != nil {
+			return 0, err
+		}
+		for ; more && len(entries) > 0; entries = entries[e.width:] {
+			if more = valid(entries[:e.width]); more {
+				n++
+			}
+		}
+	}
+	e.count, e.tail = n, nil
+	return n, file.Truncate(int64(n * e.width))
+}
+
+// flush writes what is only in memory.
+func (e *entryFile) flush() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.flushLocked()
+}
+
 // reset empties the index, whatever is in the file.
 func (e *entryFile) reset() error {
 	e.mu.Lock()

@@ -57,7 +57,7 @@ func (l *Log) load(o Options) error {
 	if err := l.loadMetadata(); err != nil {
 		return err
 	}
-	damaged, err := l.loadSegments(names, o)
+	due, err := l.loadSegments(names, o)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (l *Log) load(o Options) error {
 	if err := l.loadEpochs(); err != nil {
 		return err
 	}
-	if err := l.recoverDamaged(o, damaged); err != nil {
+	if err := l.recoverSegments(o, due); err != nil {
 		return err
 	}
 	if len(l.list()) > 0 && l.end.Load() < o.StartOffset {
@@ -86,7 +86,7 @@ func (l *Log) load(o Options) error {
 			return err
 		}
 	}
-	return l.finishLoading(o, len(damaged) > 0)
+	return l.finishLoading(o, len(due) > 0)
 }
 
 // finishLoading makes everything agree with the log's end.
@@ -106,6 +106,9 @@ func (l *Log) finishLoading(o Options, recovered bool) error {
 	l.synced.Store(durable)
 	l.recoveryPoint.Store(durable)
 	l.mu.Lock()
+	if o.Clean && !recovered {
+		l.checked = l.active().size.Load()
+	}
 	l.advanceRecoveryPoint()
 	l.mu.Unlock()
 	l.highWatermark.Store(max(min(o.HighWatermark, end), l.start.Load()))
@@ -200,14 +203,14 @@ func parseFileName(name string) (f diskFile, ok bool) {
 	return f, true
 }
 
-// loadSegments describes the segments that there are, and returns those that must
-// be recovered.
-func (l *Log) loadSegments(files []diskFile, o Options) (damaged map[int64]bool, err error) {
+// loadSegments describes the segments that there are, and returns, by their base
+// offsets, those that must be recovered, with true if their indexes are of no use.
+func (l *Log) loadSegments(files []diskFile, o Options) (due map[int64]bool, err error) {
 	present := map[string]bool{}
 	for _, f := range files {
 		present[f.name()] = true
 	}
-	damaged = map[int64]bool{}
+	due = map[int64]bool{}
 	var list []*segment
 	for _, f := range files {
 		if f.suffix == snapshotSuffix {
@@ -235,10 +238,10 @@ func (l *Log) loadSegments(files []diskFile, o Options) (damaged map[int64]bool,
 		list = append(list, s)
 		if !present[fileName(f.base, indexSuffix)] {
 			l.logger.Warn("a segment has no index", "file", l.dir.join(f.name()))
-			damaged[f.base] = true
+			due[f.base] = true
 		} else if err := s.txns.check(s.base); err != nil {
 			l.logger.Warn("a segment has a damaged transaction index", "file", l.dir.join(f.name()), "error", err)
-			damaged[f.base] = true
+			due[f.base] = true
 		} else if !present[fileName(f.base, timeSuffix)] {
 			if err := s.times.reset(); err != nil {
 				return nil, err
@@ -248,12 +251,12 @@ func (l *Log) loadSegments(files []diskFile, o Options) (damaged map[int64]bool,
 	}
 	l.publish(list)
 	if o.Clean || len(list) == 0 {
-		return damaged, nil
+		return due, nil
 	}
 	for i := max(0, floor(list, o.RecoveryPoint)); i < len(list); i++ {
-		damaged[list[i].base] = true
+		due[list[i].base] = due[list[i].base]
 	}
-	return damaged, nil
+	return due, nil
 }
 
 func (l *Log) loadMetadata() error {
@@ -298,8 +301,8 @@ func (l *Log) loadEpochs() error {
 
 // dropStraySnapshots removes snapshots that belong to no segment, as Kafka does:
 // all must be at the base of one, except the newest, which a clean close wrote at
-// the end of the log. After a crash those that were not known to be durable are
-// tried, too.
+// the end of the log. After a crash that at the recovery point is kept, too, and
+// those that were not known to be durable are tried.
 func (l *Log) dropStraySnapshots(o Options) error {
 	offsets, err := l.snapshots()
 	if err != nil {
@@ -310,7 +313,11 @@ func (l *Log) dropStraySnapshots(o Options) error {
 		j := floor(list, at)
 		isBase := j >= 0 && list[j].base == at
 		atEnd := i == len(offsets)-1 && len(list) > 0 && at >= list[len(list)-1].base
-		usable := isBase || atEnd
+		atPoint := !o.Clean && at == o.RecoveryPoint
+		if atPoint {
+			l.checkpointed = at
+		}
+		usable := isBase || atEnd || atPoint
 		if usable && !o.Clean && at >= o.RecoveryPoint {
 			_, err := l.readSnapshot(at)
 			if err != nil && !errors.Is(err, producerstate.ErrSnapshot) {

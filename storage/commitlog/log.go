@@ -97,6 +97,9 @@ type Log struct {
 
 	lastSnapshot int64            // mu: nothing is gained by a producer snapshot at this offset or below
 	newSnapshots []int64          // mu: offsets of the snapshots that are not durable
+	indexed      int64            // mu: offset below which the active segment's indexes are durable
+	checked      int64            // mu: position in the active segment up to which recovery need not check
+	checkpointed int64            // mu: offset of the last Checkpoint
 	unstableHW   int64            // mu: the greatest high watermark that producers was told
 	topicID      protocol.TopicID // mu
 	unwritten    bool             // mu: partition.metadata or the epochs are not in their files yet

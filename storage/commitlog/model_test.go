@@ -127,8 +127,10 @@ func (m *model) run(steps int) {
 			m.appendAsLeader()
 		case n < 55:
 			m.appendAsFollower()
-		case n < 65:
+		case n < 63:
 			m.sync()
+		case n < 65:
+			m.checkpoint()
 		case n < 71:
 			m.hw = m.log.SetHighWatermark(m.start + m.rng.Int64N(m.end-m.start+1))
 			m.note("hw %d", m.hw)
@@ -262,6 +264,18 @@ func (m *model) sync() {
 	m.synced = max(m.synced, min(upTo, m.end))
 }
 
+func (m *model) checkpoint() {
+	m.ok(m.log.Checkpoint())
+	m.note("checkpoint the log")
+	if m.log.SyncedOffset() != m.end || m.log.RecoveryPoint() != m.end || m.log.Unchecked() != 0 {
+		m.fatalf("after a checkpoint at %d: synced %d, recovery point %d, %d bytes to check", m.end, m.log.SyncedOffset(), m.log.RecoveryPoint(), m.log.Unchecked())
+	}
+	m.synced = m.end
+	if m.rng.IntN(2) == 0 { // the store's next pass
+		m.point, m.pointStart, m.pointHW = m.log.RecoveryPoint(), m.log.StartOffset(), m.log.HighWatermark()
+	}
+}
+
 // cut removes what is at offset and above from the model.
 func (m *model) cut(offset int64) {
 	for len(m.batches) > 0 {
@@ -292,8 +306,12 @@ func (m *model) truncate() {
 	offset := max(m.log.BaseOffset(), m.end-m.rng.Int64N(30))
 	// In a gap that compaction left, the log would end where no batch does, and
 	// not remember it (as with Kafka).
-	if i, _ := slices.BinarySearchFunc(m.batches, offset, func(b modelBatch, o int64) int { return int(b.last - o) }); i > 0 && offset < m.end {
-		offset = min(offset, max(m.batches[i-1].next(), m.log.BaseOffset()))
+	if i, _ := slices.BinarySearchFunc(m.batches, offset, func(b modelBatch, o int64) int { return int(b.last - o) }); offset < m.end {
+		known := m.log.BaseOffset()
+		if i > 0 {
+			known = max(known, m.batches[i-1].next())
+		}
+		offset = min(offset, known)
 		if i < len(m.batches) && m.batches[i].base <= offset {
 			offset = max(offset, m.batches[i].base)
 		}

@@ -11,24 +11,28 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
-// recoverDamaged makes the damaged segments whole and finds the end of the log.
+// recoverSegments makes the segments that are due whole and finds the end of the
+// log.
 //
-// What must hold afterwards: every byte of the log belongs to a batch whose
-// checksum is right, offsets ascend, the indexes say nothing else than the
-// batches do, and nothing that was durable below the recovery point is lost.
-func (l *Log) recoverDamaged(o Options, damaged map[int64]bool) error {
+// What must hold afterwards: every byte from the recovery point on belongs to a
+// batch whose checksum is right, offsets ascend, the indexes say nothing else than
+// the batches do, and nothing that was durable below the recovery point is lost.
+func (l *Log) recoverSegments(o Options, due map[int64]bool) error {
 	all := l.list()
-	unsynced := len(all)
+	unsynced, point := len(all), int64(0)
 	if !o.Clean {
-		unsynced = max(0, floor(all, o.RecoveryPoint))
+		unsynced, point = max(0, floor(all, o.RecoveryPoint)), o.RecoveryPoint
 	}
 	for i, s := range all {
 		if i > unsynced && l.tornFrom(s, o) {
 			return l.dropFrom(all, i)
 		}
-		if damaged[s.base] {
+		if useless, ok := due[s.base]; ok {
+			if useless {
+				point = s.base // its indexes are built anew from there
+			}
 			l.publish(all[:i+1])
-			cut, err := l.recoverSegment(s)
+			cut, err := l.recoverSegment(s, point)
 			if err != nil {
 				return err
 			}
@@ -51,8 +55,8 @@ func (l *Log) recoverDamaged(o Options, damaged map[int64]bool) error {
 			return err
 		}
 		if !whole {
-			damaged[s.base] = true // not as clean as it was said to be
-			if _, err := l.recoverSegment(s); err != nil {
+			due[s.base] = true // not as clean as it was said to be
+			if _, err := l.recoverSegment(s, s.base); err != nil {
 				return err
 			}
 		}
@@ -112,23 +116,22 @@ func (l *Log) findEnd(s *segment) (whole bool, err error) {
 	return position == size, err
 }
 
-// recoverSegment checks every batch of a segment, cuts it before the first one
-// that is damaged, and builds its indexes anew. It moves the log's end to the
-// segment's, and the producers' state along with it.
-func (l *Log) recoverSegment(s *segment) (cut bool, err error) {
+// recoverSegment checks every batch of a segment from the recovery point on, cuts
+// it before the first one that is damaged, and brings its indexes up to date. It
+// moves the log's end to the segment's, and the producers' state along with it.
+func (l *Log) recoverSegment(s *segment, point int64) (cut bool, err error) {
 	l.dirChanged = true
-	if l.producers.EndOffset() != s.base || s.base == 0 {
-		if err := l.rebuildProducers(s.base); err != nil {
+	from, err := l.resume(s, point)
+	if err != nil {
+		return false, err
+	}
+	if at := l.end.Load(); l.producers.EndOffset() != at || at == 0 {
+		if err := l.rebuildProducers(at); err != nil {
 			return false, err
 		}
 	}
-	if err := errors.Join(s.offsets.reset(), s.times.reset(), s.txns.cut(0)); err != nil {
-		return false, err
-	}
-	s.setNewest(stamp{record.NoTimestamp, s.base})
-	s.sinceIndex, s.synced = 0, false
 	size := s.size.Load()
-	valid, why, err := l.replay(s, size)
+	valid, why, err := l.replay(s, from, size)
 	if err != nil {
 		return false, err
 	}
@@ -141,20 +144,26 @@ func (l *Log) recoverSegment(s *segment) (cut bool, err error) {
 		}
 		s.size.Store(valid)
 	}
-	return cut, s.seal()
+	if err := s.seal(); err != nil {
+		return cut, err
+	}
+	if from == 0 && point > s.base { // the next recovery will trust these
+		return cut, s.syncIndexes()
+	}
+	return cut, nil
 }
 
-// replay reads a segment from its beginning and does again what the append of its
-// batches did. It returns the size of the valid part, and why it ends there.
-func (l *Log) replay(s *segment, size int64) (valid int64, why, err error) {
+// replay reads a segment from a position on, where the log ends as far as it is
+// known, and does again what the append of its batches did. It returns the size of
+// the valid part, and why it ends there.
+func (l *Log) replay(s *segment, from, size int64) (valid int64, why, err error) {
 	file, err := s.file.acquire()
 	if err != nil {
 		return 0, nil, err
 	}
 	defer s.file.release()
-	l.end.Store(s.base)
-	last := s.base - 1
-	in := batchReader{read: func(p []byte, off int64) error { return readFull(file, p, off) }, end: size}
+	last := l.end.Load() - 1
+	in := batchReader{read: func(p []byte, off int64) error { return readFull(file, p, off) }, pos: from, end: size}
 	for {
 		h, b, err := in.next()
 		if err != nil || b == nil {
@@ -163,7 +172,10 @@ func (l *Log) replay(s *segment, size int64) (valid int64, why, err error) {
 			}
 			return h.position, err, nil
 		}
-		if why := checkStored(s.base, last, h, b); why != nil {
+		if why := checkOffsets(s.base, last, h); why != nil {
+			return h.position, why, nil
+		}
+		if why := checkCRC(b); why != nil {
 			return h.position, why, nil
 		}
 		if err := l.accountRecovered(s, h, b); err != nil {
@@ -174,12 +186,13 @@ func (l *Log) replay(s *segment, size int64) (valid int64, why, err error) {
 	}
 }
 
-// checkStored says what is wrong with a batch that follows offset last.
-func checkStored(base, last int64, h header, b []byte) error {
+// checkOffsets says what is wrong with the offsets of a batch that follows offset
+// last.
+func checkOffsets(base, last int64, h header) error {
 	if h.base <= last || !fits(base, h.last) {
 		return fmt.Errorf("offsets %d to %d after %d: %w", h.base, h.last, last, kerr.CorruptMessage)
 	}
-	return checkCRC(b)
+	return nil
 }
 
 func (l *Log) accountRecovered(s *segment, h header, b []byte) error {

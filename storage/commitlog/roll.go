@@ -90,6 +90,7 @@ func (l *Log) roll(base int64) error {
 	l.dirChanged = true
 	l.sealedUnsynced.Store(true)
 	l.tail.reset(s, base, 0)
+	l.checked = 0
 	list := l.list()
 	l.publish(append(list[:len(list):len(list)], s))
 	return nil

@@ -102,7 +102,8 @@ func (l *Log) rebuildProducers(upTo int64) error {
 		return err
 	}
 	list := l.list()
-	for i := max(0, floor(list, from)); i < len(list) && list[i].base < upTo; i++ {
+	// A log that starts above upTo has nothing there, and maybe no whole batches.
+	for i := max(0, floor(list, from)); from < upTo && i < len(list) && list[i].base < upTo; i++ {
 		if err := l.replayProducers(list[i], from, upTo); err != nil {
 			return err
 		}

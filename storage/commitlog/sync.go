@@ -1,5 +1,7 @@
 package commitlog
 
+import "errors"
+
 // Sync returns when everything below upTo is durable. If upTo is beyond the end,
 // that is everything there is, the indexes of sealed segments included. Callers
 // that wait at the same time share fsyncs: who comes while one is under way waits
@@ -117,8 +119,8 @@ func (l *Log) syncDir() error {
 }
 
 // advanceRecoveryPoint raises the recovery point as far as it may go: to what is
-// synced, but not past the beginning of a sealed segment that is not. mu must be
-// held.
+// synced, but not past the beginning of a sealed segment that is not, nor past what
+// the durable part of the active segment's indexes covers. mu must be held.
 func (l *Log) advanceRecoveryPoint() {
 	point, unsynced := l.synced.Load(), false
 	for _, s := range l.list() {
@@ -126,6 +128,9 @@ func (l *Log) advanceRecoveryPoint() {
 			point, unsynced = min(point, s.base), true
 			break
 		}
+	}
+	if s := l.active(); !s.synced {
+		point = min(point, max(s.base, l.indexed))
 	}
 	l.sealedUnsynced.Store(unsynced)
 	l.recoveryPoint.Store(max(l.recoveryPoint.Load(), point))
@@ -140,4 +145,72 @@ func (l *Log) SyncSealed() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	return l.sync()
+}
+
+// Unchecked is how many bytes of the active segment recovery would have to read
+// and check after a crash.
+func (l *Log) Unchecked() (bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.active().size.Load() - l.checked
+}
+
+// Checkpoint makes everything durable that is in the log when it begins, the
+// active segment's indexes and the producers' state included, and raises the
+// recovery point to there: recovery will begin with what comes after.
+//
+// Unlike Sync it costs several fsyncs, and no one waits for it.
+func (l *Log) Checkpoint() error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	s, end, size, err := l.prepareCheckpoint()
+	if err != nil {
+		return err
+	}
+	if err := l.sync(); err != nil {
+		return err
+	}
+	if err := s.syncIndexes(); err != nil {
+		return l.fail("syncing an index", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.indexed = end
+	if s == l.active() {
+		l.checked = size
+	}
+	l.advanceRecoveryPoint()
+	return l.dropCheckpointed(end)
+}
+
+// prepareCheckpoint writes what is only in memory.
+func (l *Log) prepareCheckpoint() (s *segment, end, size int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return nil, 0, 0, err
+	}
+	s, end = l.active(), l.end.Load()
+	if err := errors.Join(s.offsets.flush(), s.times.flush()); err != nil {
+		return nil, 0, 0, l.fail("writing an index", err)
+	}
+	if err := l.takeSnapshot(end); err != nil {
+		return nil, 0, 0, l.fail("writing a producer snapshot", err)
+	}
+	return s, end, s.size.Load(), nil
+}
+
+// dropCheckpointed removes the producer snapshot of the checkpoint before, unless a
+// segment begins there. mu must be held.
+func (l *Log) dropCheckpointed(end int64) error {
+	old := l.checkpointed
+	l.checkpointed = end
+	list := l.list()
+	if i := floor(list, old); old == 0 || old >= end || i >= 0 && list[i].base == old {
+		return nil
+	}
+	if err := l.dropSnapshot(old); err != nil {
+		return l.fail("removing a producer snapshot", err)
+	}
+	return nil
 }

@@ -54,6 +54,7 @@ func (l *Log) truncate(offset int64) error {
 	l.publish(slices.Clip(list[:keep]))
 	l.tail.reset(s, end, size)
 	s.size.Store(size)
+	l.checked = min(l.checked, size)
 
 	if err := l.dropAll(slices.Backward(list[keep:])); err != nil {
 		return err
@@ -90,6 +91,7 @@ func (l *Log) lowerTo(end int64) {
 		}
 	}
 	l.unstableHW = min(l.unstableHW, end)
+	l.indexed = min(l.indexed, end)
 	l.end.Store(end)
 }
 
@@ -197,6 +199,7 @@ func (l *Log) startEmpty(offset int64) error {
 	l.synced.Store(offset)
 	l.recoveryPoint.Store(min(l.recoveryPoint.Load(), offset))
 	l.unstableHW = offset
+	l.indexed, l.checked = offset, 0
 	l.firstUnstable.Store(none)
 	return nil
 }
