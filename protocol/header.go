@@ -13,6 +13,9 @@ var (
 	// ErrMalformed says that bytes from a peer are not what the protocol
 	// prescribes at that place.
 	ErrMalformed = errors.New("malformed")
+	// ErrTooManyElements says that a request has more elements in its arrays than
+	// the receiver wants to decode.
+	ErrTooManyElements = errors.New("too many elements in the request's arrays")
 )
 
 // RequestHeader is what stands before the body of every request (KIP-482 for

@@ -2,7 +2,9 @@ package protocol
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,7 +52,20 @@ func EncodeRequest(dst []byte, correlationID int32, clientID string, req kmsg.Re
 // Errors wrap ErrUnknownAPIKey for a key that no shape is known of, else
 // ErrMalformed.
 func DecodeRequest(h RequestHeader, body []byte) (kmsg.Request, error) {
-	if err := checkShape(h, body); err != nil {
+	return DecodeRequestWithin(h, body, math.MaxInt)
+}
+
+// DecodeRequestWithin is DecodeRequest of a request whose arrays, nested ones
+// included, have at most that many elements in all; arrays of numbers do not
+// count. The smallest elements take a byte or two on the wire and a hundred times
+// as much when they are decoded, looked up and answered.
+//
+// Beside the errors of DecodeRequest there is ErrTooManyElements.
+func DecodeRequestWithin(h RequestHeader, body []byte, elements int) (kmsg.Request, error) {
+	if err := checkShape(h, body, elements); err != nil {
+		if errors.Is(err, ErrTooManyElements) {
+			err = fmt.Errorf("%w: at most %d are taken", err, elements)
+		}
 		return nil, fmt.Errorf("decode %v request of version %d: %w", h.Key, h.Version, err)
 	}
 	if h.Key == StopReplica && h.Version == stopReplicaKRaft {

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
@@ -73,7 +74,7 @@ func TestShapesAgainstKmsg(t *testing.T) {
 				req.SetVersion(v)
 				frame := EncodeRequest(nil, 0, "", req)
 				body := frame[len(frame)-len(req.AppendTo(nil)):]
-				w := shapeWalker{rest: body, version: v, flexible: isFlexible(key, v)}
+				w := shapeWalker{left: math.MaxInt, rest: body, version: v, flexible: isFlexible(key, v)}
 				if err := w.structure(shapes[key].fields); err != nil || len(w.rest) != 0 {
 					t.Fatalf("%v version %d, %d bytes: %d left, %v\n%+v", key, v, len(body), len(w.rest), err, req)
 				}
@@ -187,7 +188,7 @@ func BenchmarkDecodeRequest(b *testing.B) {
 	b.Run("shape", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := checkShape(h, body); err != nil {
+			if err := checkShape(h, body, math.MaxInt); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -218,5 +219,35 @@ func TestStopReplica4IsKafkas(t *testing.T) {
 	}
 	if s := back.(*kmsg.StopReplicaRequest); s.ControllerID != 1 || s.ControllerEpoch != 2 || s.BrokerEpoch != 3 || s.IsKRaftController || string(body) != kafkas {
 		t.Errorf("decoded as %+v, body %x", s, body)
+	}
+}
+
+// Elements are counted wherever they stand, and tagged fields that nobody knows
+// for more than one: the decoder makes a map of them.
+func TestDecodeRequestWithin(t *testing.T) {
+	topics := make([]kmsg.MetadataRequestTopic, 10)
+	for i := range topics {
+		topics[i].Topic = kmsg.StringPtr("t")
+	}
+	flat := &kmsg.MetadataRequest{Version: 12, Topics: topics}
+	nested := &kmsg.CreateTopicsRequest{Version: 7, Topics: []kmsg.CreateTopicsRequestTopic{{
+		ReplicaAssignment: []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Replicas: make([]int32, 1000)}, {}},
+		Configs:           make([]kmsg.CreateTopicsRequestTopicConfig, 3),
+	}}}
+	strings := &kmsg.DeleteTopicsRequest{Version: 5, TopicNames: make([]string, 10)}
+	tagged := &kmsg.MetadataRequest{Version: 12, Topics: topics[:1]}
+	tagged.UnknownTags.Set(100, nil)
+	for name, c := range map[string]struct {
+		req  kmsg.Request
+		most int
+	}{"flat": {flat, 10}, "nested": {nested, 6}, "strings": {strings, 10}, "tagged": {tagged, 1 + tagWeight}} {
+		h := RequestHeader{Key: APIKey(c.req.Key()), Version: c.req.GetVersion()}
+		body := c.req.AppendTo(nil)
+		if _, err := DecodeRequestWithin(h, body, c.most); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := DecodeRequestWithin(h, body, c.most-1); !errors.Is(err, ErrTooManyElements) {
+			t.Errorf("%s, one too many: %v", name, err)
+		}
 	}
 }

@@ -72,9 +72,13 @@ func (s shape) tagged(tag, since int16) shape {
 
 func (s *shape) in(version int16) bool { return s.from <= version && version <= s.to }
 
-// checkShape walks a request's body. Bytes behind the last field are ignored, as
-// Kafka ignores them.
-func checkShape(h RequestHeader, body []byte) error {
+// tagWeight is how many elements a tagged field that nobody knows counts for: of
+// two bytes on the wire the decoder makes an entry of a map.
+const tagWeight = 4
+
+// checkShape walks a request's body, whose arrays may have that many elements in
+// all. Bytes behind the last field are ignored, as Kafka ignores them.
+func checkShape(h RequestHeader, body []byte, elements int) error {
 	if h.Key < 0 || int(h.Key) >= len(shapes) || shapes[h.Key].fields == nil {
 		return fmt.Errorf("%v: %w", h.Key, ErrUnknownAPIKey)
 	}
@@ -82,15 +86,25 @@ func checkShape(h RequestHeader, body []byte) error {
 	if h.Version < 0 || h.Version > s.last {
 		return fmt.Errorf("no version %d: %w", h.Version, ErrMalformed)
 	}
-	w := shapeWalker{rest: body, version: h.Version, flexible: isFlexible(h.Key, h.Version)}
+	w := shapeWalker{rest: body, version: h.Version, flexible: isFlexible(h.Key, h.Version), left: elements}
 	return w.structure(s.fields)
 }
 
-// shapeWalker steps over fields; rest is what is left.
+// shapeWalker steps over fields; rest is what is left of the bytes, left how many
+// elements more there may be.
 type shapeWalker struct {
 	rest     []byte
 	version  int16
 	flexible bool
+	left     int
+}
+
+// count takes n elements off what may come.
+func (w *shapeWalker) count(n int) error {
+	if w.left -= n; w.left < 0 {
+		return ErrTooManyElements
+	}
+	return nil
 }
 
 func (w *shapeWalker) structure(fields []shape) error {
@@ -134,7 +148,10 @@ func (w *shapeWalker) field(f *shape) error {
 		return fmt.Errorf("%d elements in %d bytes: %w", count, len(w.rest), ErrMalformed)
 	}
 	if f.kind == kindArray && f.parts[0].kind == kindFixed {
-		return w.skip(max(count, 0) * int64(f.parts[0].width))
+		return w.skip(max(count, 0) * int64(f.parts[0].width)) // costs what it is
+	}
+	if err := w.count(int(max(count, 0))); err != nil {
+		return err
 	}
 	for range count {
 		if f.kind == kindArray {
@@ -161,14 +178,22 @@ func (w *shapeWalker) tags(fields []shape) error {
 		var number, size uint32
 		number, section, _ = uvarint(section)
 		size, section, _ = uvarint(section)
+		known := false
 		for i := range fields {
 			f := &fields[i]
 			if f.tag < 0 || uint32(f.tag) != number || !f.in(w.version) {
 				continue
 			}
-			inner := shapeWalker{rest: section[:size], version: w.version, flexible: true}
-			if err := inner.field(f); err != nil {
+			known = true
+			inner := shapeWalker{rest: section[:size], version: w.version, flexible: true, left: w.left}
+			err := inner.field(f)
+			if w.left = inner.left; err != nil {
 				return fmt.Errorf("tagged field %d: %w", number, err)
+			}
+		}
+		if !known {
+			if err := w.count(tagWeight); err != nil {
+				return err
 			}
 		}
 		section = section[size:]

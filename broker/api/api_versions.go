@@ -43,7 +43,7 @@ func (h *apiVersions) handle(_ context.Context, r *server.Request) error {
 		r.RespondVersion(resp, 0)
 		return nil
 	}
-	m, err := protocol.DecodeRequest(r.Header, r.Body)
+	m, err := protocol.DecodeRequestWithin(r.Header, r.Body, maxElements)
 	if err != nil {
 		return err
 	}

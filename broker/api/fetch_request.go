@@ -97,12 +97,13 @@ func (f *fetchRequest) decode(version int16, body []byte) error {
 		}
 	}
 	f.forgotten = wireReader{flexible: r.flexible}
-	forgottenLeft := 0
+	forgottenLeft, allForgotten := 0, 0
 	if version >= 7 {
 		forgottenLeft = r.array(leastForgottenTopic)
 		f.forgotten, f.forgottenLeft = *r, forgottenLeft
 		for f.nextForgottenTopic() {
 			for f.nextForgotten() {
+				allForgotten++
 			}
 		}
 		end := f.forgotten
@@ -113,6 +114,9 @@ func (f *fetchRequest) decode(version int16, body []byte) error {
 	}
 	if r.tags(f.tag); r.bad {
 		return errMalformed
+	}
+	if n := topicsLeft + f.allPartitions + forgottenLeft + allForgotten; n > maxElements {
+		return tooManyElements(n)
 	}
 	f.r, f.topicsLeft, f.forgottenLeft = topics, topicsLeft, forgottenLeft
 	return nil

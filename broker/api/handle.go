@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -9,11 +11,33 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
+// maxElements bounds the elements of all arrays in a client's request: topics,
+// partitions, names. To decode, look up and answer one takes some hundreds of
+// bytes, and a frame of a MiB would hold half a million of the smallest. A request
+// that names as many partitions as Kafka advises for ten brokers has fewer.
+const maxElements = 50_000
+
+// tooManyElements is what the requests say that are decoded here.
+func tooManyElements(n int) error {
+	return fmt.Errorf("%d: %w: at most %d are taken", n, protocol.ErrTooManyElements, maxElements)
+}
+
 // decoded makes a server.Handler of a function from request to response. What
-// cannot be decoded closes the connection, as with Kafka.
+// cannot be decoded closes the connection, as with Kafka; so does a request with
+// more than maxElements.
 func decoded[Q kmsg.Request, S kmsg.Response](answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
+	return decodedWithin(maxElements, answer)
+}
+
+// decodedFromBroker is decoded for requests that only brokers send. They tell of
+// every partition there is.
+func decodedFromBroker[Q kmsg.Request, S kmsg.Response](answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
+	return decodedWithin(math.MaxInt, answer)
+}
+
+func decodedWithin[Q kmsg.Request, S kmsg.Response](elements int, answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
 	return func(ctx context.Context, r *server.Request) error {
-		m, err := protocol.DecodeRequest(r.Header, r.Body)
+		m, err := protocol.DecodeRequestWithin(r.Header, r.Body, elements)
 		if err != nil {
 			return err
 		}

@@ -56,6 +56,9 @@ func (p *produceRequest) decode(version int16, body []byte) error {
 	if p.r.tags(nil); p.r.bad {
 		return errMalformed
 	}
+	if n := start.topicsLeft + p.allPartitions; n > maxElements {
+		return tooManyElements(n)
+	}
 	start.topics, start.allPartitions, start.recordBytes = p.topics, p.allPartitions, p.recordBytes
 	*p = start
 	return nil

@@ -108,10 +108,10 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.DescribeLogDirs, Min: 0, Max: 4, Handle: decoded(dirsHandler.handle)},
 
 		// Between brokers.
-		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decoded(leaderHandler.handle)},
-		{Key: protocol.StopReplica, Min: 0, Max: 4, InterBroker: true, Handle: decoded(stopHandler.handle)},
-		{Key: protocol.UpdateMetadata, Min: 0, Max: 8, InterBroker: true, Handle: decoded(updateHandler.handle)},
-		{Key: protocol.AllocateProducerIds, Min: 0, Max: 0, InterBroker: true, Handle: decoded(allocateHandler.handle)},
+		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decodedFromBroker(leaderHandler.handle)},
+		{Key: protocol.StopReplica, Min: 0, Max: 4, InterBroker: true, Handle: decodedFromBroker(stopHandler.handle)},
+		{Key: protocol.UpdateMetadata, Min: 0, Max: 8, InterBroker: true, Handle: decodedFromBroker(updateHandler.handle)},
+		{Key: protocol.AllocateProducerIds, Min: 0, Max: 0, InterBroker: true, Handle: decodedFromBroker(allocateHandler.handle)},
 	}
 	slices.SortFunc(routes, func(a, b server.Route) int { return cmp.Compare(a.Key, b.Key) })
 	versions.announce(routes)

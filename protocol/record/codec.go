@@ -109,12 +109,31 @@ func decompress(dst, src []byte, codec Codec, limit int) ([]byte, error) {
 // firstGuess is the capacity with which the output of n compressed bytes begins.
 func firstGuess(n, limit int) int { return min(limit, 4*n+512) }
 
-// readBounded appends all of r to dst, which must not grow beyond limit bytes.
-func readBounded(dst []byte, r io.Reader, sourceBytes, limit int) ([]byte, error) {
+// readBounded appends all that the reader yields to dst, which must not grow beyond
+// limit bytes. restart begins it anew: what turns out to be large is read twice,
+// the first time only to learn its size, so that no memory is spent on growing.
+func readBounded(dst []byte, restart func() (io.Reader, error), sourceBytes, limit int) ([]byte, error) {
+	r, err := restart()
+	if err != nil {
+		return nil, err
+	}
 	dst = slices.Grow(dst, firstGuess(sourceBytes, limit)+1)
 	for {
-		if len(dst) == cap(dst) {
+		if len(dst) == cap(dst) && len(dst) < smallPayload {
 			dst = slices.Grow(dst, min(len(dst), limit+1-len(dst)))
+		} else if len(dst) == cap(dst) {
+			rest, err := io.Copy(io.Discard, io.LimitReader(r, int64(limit+1-len(dst))))
+			if err != nil {
+				return nil, err
+			}
+			whole := len(dst) + int(rest)
+			if whole > limit {
+				return nil, ErrTooLarge
+			}
+			if r, err = restart(); err != nil {
+				return nil, err
+			}
+			dst = slices.Grow(dst[:0], whole+1)
 		}
 		n, err := r.Read(dst[len(dst):min(cap(dst), limit+1)])
 		dst = dst[:len(dst)+n]

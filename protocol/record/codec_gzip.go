@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -57,9 +58,9 @@ func decompressGzip(dst, src []byte, limit int) ([]byte, error) {
 		r.src.Reset(nil)
 		gzipReaders.Put(r)
 	}()
-	r.src.Reset(src)
-	if err := r.gz.Reset(&r.src); err != nil {
-		return nil, err
+	restart := func() (io.Reader, error) {
+		r.src.Reset(src)
+		return &r.gz, r.gz.Reset(&r.src)
 	}
-	return readBounded(dst, &r.gz, len(src), limit)
+	return readBounded(dst, restart, len(src), limit)
 }

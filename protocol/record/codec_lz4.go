@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"io"
 	"sync"
 
 	"github.com/pierrec/lz4/v4"
@@ -73,7 +74,10 @@ func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
 		r.src.Reset(nil)
 		lz4Readers.Put(r)
 	}()
-	r.src.Reset(src)
-	r.lz4.Reset(&r.src)
-	return readBounded(dst, r.lz4, len(src), limit)
+	restart := func() (io.Reader, error) {
+		r.src.Reset(src)
+		r.lz4.Reset(&r.src)
+		return r.lz4, nil
+	}
+	return readBounded(dst, restart, len(src), limit)
 }

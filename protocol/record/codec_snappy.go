@@ -34,37 +34,65 @@ func decompressSnappy(dst, src []byte, limit int) ([]byte, error) {
 		return nil, errSnappyFrame
 	}
 	src = src[xerialHeader:]
-	for len(src) > 0 {
-		if len(src) < 4 {
-			return nil, errSnappyFrame
-		}
-		size := int64(int32(binary.BigEndian.Uint32(src)))
-		src = src[4:]
-		if size < 0 || size > int64(len(src)) {
-			return nil, errSnappyFrame
-		}
-		var err error
-		if dst, err = appendSnappyBlock(dst, src[:size], limit); err != nil {
+	whole := 0
+	for rest := src; len(rest) > 0; {
+		block, after, err := nextSnappyBlock(rest)
+		if err != nil {
 			return nil, err
 		}
-		src = src[size:]
+		n, err := snappyLen(block)
+		if err != nil {
+			return nil, err
+		}
+		if whole += n; whole > limit {
+			return nil, ErrTooLarge
+		}
+		rest = after
+	}
+	dst = slices.Grow(dst, whole)
+	for len(src) > 0 {
+		block, rest, err := nextSnappyBlock(src)
+		if err != nil {
+			return nil, err
+		}
+		if dst, err = appendSnappyBlock(dst, block, limit); err != nil {
+			return nil, err
+		}
+		src = rest
 	}
 	return dst, nil
 }
 
-// appendSnappyBlock believes the size that the block claims only as far as its
-// bytes can yield it: an element of the format takes at least two bytes (a copy)
-// and gives at most 64.
-func appendSnappyBlock(dst, block []byte, limit int) ([]byte, error) {
+func nextSnappyBlock(src []byte) (block, rest []byte, err error) {
+	if len(src) < 4 {
+		return nil, nil, errSnappyFrame
+	}
+	size := int64(int32(binary.BigEndian.Uint32(src)))
+	src = src[4:]
+	if size < 0 || size > int64(len(src)) {
+		return nil, nil, errSnappyFrame
+	}
+	return src[:size], src[size:], nil
+}
+
+// snappyLen is what a block claims to yield. It is believed only as far as its
+// bytes can: an element of the format takes at least two bytes (a copy) and gives
+// at most 64.
+func snappyLen(block []byte) (int, error) {
 	n, err := snappy.DecodedLen(block)
+	if err == nil && n > 64*len(block) {
+		err = snappy.ErrCorrupt
+	}
+	return n, err
+}
+
+func appendSnappyBlock(dst, block []byte, limit int) ([]byte, error) {
+	n, err := snappyLen(block)
 	if err != nil {
 		return nil, err
 	}
 	if n > limit-len(dst) {
 		return nil, ErrTooLarge
-	}
-	if n > 64*len(block) {
-		return nil, snappy.ErrCorrupt
 	}
 	dst = slices.Grow(dst, n)
 	out, err := snappy.DecodeStrict(dst[len(dst):len(dst)+n:len(dst)+n], block)

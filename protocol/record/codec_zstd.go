@@ -64,6 +64,8 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 		if size >= limit {
 			return nil, ErrTooLarge
 		}
-		size = min(2*size+1, limit)
+		if size = 2*size + 1; size > smallPayload {
+			size = limit // at once: growing on the way would take as much again
+		}
 	}
 }

@@ -35,29 +35,35 @@ func (b Batch) Timestamp(r Record) int64 {
 }
 
 // Records iterates over the batch's records, decompressing them first if need
-// be, into a new buffer of at most maxDecompressed bytes. The iteration ends
+// be, to at most maxDecompressed bytes. Those of a compressed batch are valid in
+// the loop's body only. The iteration ends
 // with the first error, which wraps kerr.InvalidRecord if the records are not
 // what the header promises, kerr.CorruptMessage if they cannot be decompressed,
 // ErrTooLarge if they exceed the bound.
+//
+// The loop's body may not go through the records of another compressed batch, nor
+// wait for anything: few batches are open at a time, and large ones one by one.
 func (b Batch) Records(maxDecompressed int) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		payload := b.Payload()
-		if codec := b.Codec(); codec != None {
-			var err error
-			if payload, err = Decompress(payload, codec, maxDecompressed); err != nil {
-				yield(Record{}, fmt.Errorf("batch at offset %d: %w", b.BaseOffset(), err))
-				return
+		var failed error
+		each := func(payload []byte) error {
+			w := walker{rest: payload, left: b.Count()}
+			var r Record
+			for w.next(&r) {
+				if !yield(r, nil) {
+					return nil
+				}
 			}
+			failed = w.err()
+			return nil
 		}
-		w := walker{rest: payload, left: b.Count()}
-		var r Record
-		for w.next(&r) {
-			if !yield(r, nil) {
-				return
-			}
+		if codec := b.Codec(); codec == None {
+			each(b.Payload())
+		} else if err := openPayload(new([]byte), b.Payload(), codec, maxDecompressed, each); err != nil {
+			failed = err
 		}
-		if err := w.err(); err != nil {
-			yield(Record{}, fmt.Errorf("batch at offset %d: %w", b.BaseOffset(), err))
+		if failed != nil {
+			yield(Record{}, fmt.Errorf("batch at offset %d: %w", b.BaseOffset(), failed))
 		}
 	}
 }

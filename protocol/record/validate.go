@@ -20,10 +20,6 @@ const (
 // CompressionProducer as LeaderRules.TargetCodec keeps the producer's codec.
 const CompressionProducer Codec = -1
 
-// DefaultMaxDecompressed bounds what a batch may decompress to if LeaderRules
-// does not say otherwise.
-const DefaultMaxDecompressed = 128 << 20
-
 // firstZstdProduce is the first version of Produce that may carry zstd
 // (KIP-110).
 const firstZstdProduce = 7
@@ -50,7 +46,7 @@ type LeaderRules struct {
 	// Without it a compressed batch is opened only where the outcome depends on
 	// its records.
 	Full            bool
-	MaxDecompressed int // bytes; 0 means DefaultMaxDecompressed
+	MaxDecompressed int // bytes; 0 means what MaxDecompressed gives
 }
 
 // ValidateForLeader checks records, the bytes of one partition in a Produce
@@ -169,19 +165,21 @@ func (r *LeaderRules) checkRecords(b Batch) (Batch, error) {
 	}
 	maxTimestamp := b.MaxTimestamp()
 	if r.mustOpen(b, target) {
-		payload, free, err := r.open(b)
-		if err != nil {
-			return nil, err
+		rebuilt := Batch(nil)
+		err := r.open(b, target, func(payload []byte) error {
+			seen, err := r.walk(b, payload)
+			if err != nil {
+				return err
+			}
+			if target != b.Codec() || !seen.offsetsInOrder {
+				rebuilt, err = r.rebuild(b, payload, target)
+			}
+			maxTimestamp = seen.maxTimestamp
+			return err
+		})
+		if err != nil || rebuilt != nil {
+			return rebuilt, err
 		}
-		defer free()
-		seen, err := r.walk(b, payload)
-		if err != nil {
-			return nil, err
-		}
-		if target != b.Codec() || !seen.offsetsInOrder {
-			return r.rebuild(b, payload, target)
-		}
-		maxTimestamp = seen.maxTimestamp
 	}
 	if r.TimestampType == LogAppendTime {
 		maxTimestamp = r.NowMS
@@ -210,27 +208,25 @@ func (r *LeaderRules) mustOpen(b Batch, target Codec) bool {
 	return r.BeforeMaxMS != math.MaxInt64 || r.AfterMaxMS != math.MaxInt64 || b.MaxTimestamp() == NoTimestamp
 }
 
-// open returns the uncompressed payload and what must be called when it is not
-// used any more.
-func (r *LeaderRules) open(b Batch) (payload []byte, free func(), err error) {
+// open calls use with the uncompressed payload.
+func (r *LeaderRules) open(b Batch, target Codec, use func(payload []byte) error) error {
 	if b.Codec() == None {
-		return b.Payload(), func() {}, nil
+		return use(b.Payload())
 	}
 	limit := r.MaxDecompressed
 	if limit == 0 {
-		limit = DefaultMaxDecompressed
+		limit = MaxDecompressed(r.MaxMessageBytes)
+	}
+	if target != b.Codec() {
+		limit /= 2 // the batch that is built of it takes as much again
 	}
 	buf := getScratch()
-	payload, err = decompress(*buf, b.Payload(), b.Codec(), limit)
-	if err != nil {
-		putScratch(buf)
-		if errors.Is(err, ErrTooLarge) {
-			err = fmt.Errorf("%w: %w", kerr.MessageTooLarge, err)
-		}
-		return nil, nil, err
+	defer putScratch(buf)
+	err := openPayload(buf, b.Payload(), b.Codec(), limit, use)
+	if errors.Is(err, ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", kerr.MessageTooLarge, err)
 	}
-	*buf = payload
-	return payload, func() { putScratch(buf) }, nil
+	return err
 }
 
 // walkResult is what the records say about their batch.

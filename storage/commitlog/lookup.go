@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"slices"
 	"time"
 
@@ -142,7 +143,7 @@ func (s *segment) findRecord(from, upTo int64, open func(header) bool, match fun
 		if err := readFull(file, b, h.position); err != nil {
 			return notFound, err
 		}
-		for r, err := range b.Records(record.DefaultMaxDecompressed) {
+		for r, err := range b.Records(record.MaxDecompressed(int32(min(h.size, math.MaxInt32)))) {
 			if err != nil {
 				return notFound, err
 			}

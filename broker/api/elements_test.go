@@ -1,0 +1,52 @@
+package api
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Requests with more elements than are taken end their connection, whichever
+// array they are in; one with as many is answered.
+func TestTooManyElements(t *testing.T) {
+	w := newWorld(t)
+	metadata := func(n int) kmsg.Request {
+		req := kmsg.NewPtrMetadataRequest()
+		req.Topics = make([]kmsg.MetadataRequestTopic, n)
+		for i := range req.Topics {
+			req.Topics[i].Topic = kmsg.StringPtr("t")
+		}
+		return req
+	}
+	produce := func(n int) kmsg.Request {
+		req := produceOne("t", 0, 1, nil)
+		req.Topics[0].Partitions = make([]kmsg.ProduceRequestTopicPartition, n-1)
+		return req
+	}
+	fetch := func(n int) kmsg.Request {
+		req := kmsg.NewPtrFetchRequest()
+		req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: make([]kmsg.FetchRequestTopicPartition, 998)}}
+		req.ForgottenTopics = []kmsg.FetchRequestForgottenTopic{{Topic: "t", Partitions: make([]int32, n-1000)}}
+		return req
+	}
+	for name, c := range map[string]struct {
+		req     func(n int) kmsg.Request
+		version int16
+	}{"Metadata": {metadata, 12}, "Produce": {produce, 9}, "Fetch": {fetch, 12}} {
+		t.Run(name, func(t *testing.T) {
+			c1 := w.dial(w.clients)
+			defer c1.Close()
+			most := c.req(maxElements)
+			go w.send(c1, most, c.version)
+			w.receive(c1, most)
+			c2 := w.dial(w.clients)
+			defer c2.Close()
+			go w.send(c2, c.req(maxElements+1), c.version)
+			w.expectClosed(c2)
+		})
+	}
+	if log := w.logs.String(); strings.Count(log, "too many elements") != 3 {
+		t.Errorf("the log has\n%s", log)
+	}
+}
