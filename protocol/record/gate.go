@@ -1,17 +1,30 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
+
+// What batches decompress to is what many clients together could fill the memory
+// with, a hundred bytes for each one that they sent. So all large payloads together
+// have a bound, and as many small ones are open at a time as processors have work
+// with. Nobody waits for anything else while holding one.
 
 const (
 	// smallPayload is what is decompressed without asking whether it is large.
 	smallPayload = 1 << 20
+	// mediumPayload is tried next, before all that a batch may take: what good
+	// batches of a MiB give seldom is more.
+	mediumPayload = 8 << 20
 	// largePayload is the least bound of what a batch may decompress to, see
 	// [MaxDecompressed].
 	largePayload = 32 << 20
+	// allPayloads bounds those that are not small, together.
+	allPayloads = 2 * largePayload
 )
 
 // MaxDecompressed bounds what a batch may decompress to where batches have at most
@@ -20,41 +33,40 @@ func MaxDecompressed(maxMessageBytes int32) int {
 	return max(largePayload, 2*int(maxMessageBytes))
 }
 
-// Payloads that have been decompressed are what many clients together could fill
-// the memory with, a hundred bytes for each one sent. So there is one large one at
-// a time and few small ones: nobody waits in between, and more than the processors
-// can work on would not be ready sooner.
 var (
-	opening      = make(chan struct{}, 2*runtime.NumCPU())
-	openingLarge sync.Mutex
-	largeScratch sync.Pool // of the one large buffer; it is garbage when nobody needs it
+	opening      = semaphore.NewWeighted(int64(2 * runtime.NumCPU()))
+	openingLarge = semaphore.NewWeighted(allPayloads) // bytes
+	largeScratch = sync.Pool{New: func() any { return new([]byte) }}
 )
 
-// openPayload decompresses src, into *buf if it is small, and calls use with the
-// result, which is valid until use returns. use may not open another payload, nor wait for anything. Errors are
-// those of Decompress, and of use.
+// openPayload decompresses src and calls use with the result, which is valid until
+// use returns; buf is what small ones are decompressed to. use may neither open
+// another payload nor wait for anything. Errors are those of Decompress, and of use.
 func openPayload(buf *[]byte, src []byte, codec Codec, limit int, use func(payload []byte) error) error {
-	small := min(limit, smallPayload)
-	err := func() error {
-		opening <- struct{}{}
-		defer func() { <-opening }()
-		return decompressFor(buf, src, codec, small, use)
-	}()
-	if !errors.Is(err, ErrTooLarge) || small == limit {
-		return err
+	size := min(limit, smallPayload)
+	err := openWithin(opening, 1, buf, src, codec, size, use)
+	for errors.Is(err, ErrTooLarge) && size < limit {
+		// Size by size, so that middling ones need not wait for each other.
+		if size < mediumPayload {
+			size = min(limit, mediumPayload)
+		} else {
+			size = limit
+		}
+		large := largeScratch.Get().(*[]byte)
+		err = openWithin(openingLarge, min(int64(size), allPayloads), large, src, codec, size, use)
+		largeScratch.Put(large)
 	}
-	openingLarge.Lock()
-	defer openingLarge.Unlock()
-	large, _ := largeScratch.Get().(*[]byte)
-	if large == nil {
-		large = new([]byte)
-	}
-	defer largeScratch.Put(large)
-	return decompressFor(large, src, codec, limit, use)
+	return err
 }
 
-func decompressFor(buf *[]byte, src []byte, codec Codec, limit int, use func(payload []byte) error) error {
-	payload, err := decompress(*buf, src, codec, limit)
+// openWithin is openPayload for a payload of at most that size, once it has its
+// share of a bound.
+func openWithin(bound *semaphore.Weighted, share int64, buf *[]byte, src []byte, codec Codec, size int, use func(payload []byte) error) error {
+	if err := bound.Acquire(context.Background(), share); err != nil {
+		return err // not reached: the share fits, and the wait has no end
+	}
+	defer bound.Release(share)
+	payload, err := decompress(*buf, src, codec, size)
 	if err != nil {
 		return err
 	}

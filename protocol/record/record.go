@@ -36,13 +36,13 @@ func (b Batch) Timestamp(r Record) int64 {
 
 // Records iterates over the batch's records, decompressing them first if need
 // be, to at most maxDecompressed bytes. Those of a compressed batch are valid in
-// the loop's body only. The iteration ends
-// with the first error, which wraps kerr.InvalidRecord if the records are not
-// what the header promises, kerr.CorruptMessage if they cannot be decompressed,
-// ErrTooLarge if they exceed the bound.
+// the loop's body only. The iteration ends with the first error, which wraps
+// kerr.InvalidRecord if the records are not what the header promises,
+// kerr.CorruptMessage if they cannot be decompressed, ErrTooLarge if they exceed
+// the bound.
 //
 // The loop's body may not go through the records of another compressed batch, nor
-// wait for anything: few batches are open at a time, and large ones one by one.
+// wait for anything: few batches are open at a time.
 func (b Batch) Records(maxDecompressed int) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var failed error
