@@ -1,7 +1,6 @@
 package api
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -46,7 +45,5 @@ func TestTooManyElements(t *testing.T) {
 			w.expectClosed(c2)
 		})
 	}
-	if log := w.logs.String(); strings.Count(log, "too many elements") != 3 {
-		t.Errorf("the log has\n%s", log)
-	}
+	w.logs.await(t, "too many elements", 3)
 }

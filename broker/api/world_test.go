@@ -119,14 +119,43 @@ func newWorld(t testing.TB, properties ...string) *world {
 
 // logBuffer keeps what was logged.
 type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
+	mu   sync.Mutex
+	b    strings.Builder
+	grew chan struct{} // closed by the next line; nil while nobody waits
 }
 
 func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.grew != nil {
+		close(l.grew)
+		l.grew = nil
+	}
 	return l.b.Write(p)
+}
+
+// await waits until text has been logged n times. A connection's end is logged
+// after the client has seen it.
+func (l *logBuffer) await(t testing.TB, text string, n int) {
+	t.Helper()
+	limit := time.After(testWait)
+	for {
+		l.mu.Lock()
+		log := l.b.String()
+		if l.grew == nil {
+			l.grew = make(chan struct{})
+		}
+		grew := l.grew
+		l.mu.Unlock()
+		if strings.Count(log, text) >= n {
+			return
+		}
+		select {
+		case <-grew:
+		case <-limit:
+			t.Fatalf("%q is not there %d times, the log has\n%s", text, n, log)
+		}
+	}
 }
 
 func (l *logBuffer) String() string {
