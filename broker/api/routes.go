@@ -60,7 +60,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	from := &fromController{brokerEpoch: d.BrokerEpoch}
 
 	produceHandler := &produce{view: d.View, replicas: d.Replicas, codes: codes}
-	fetchHandler := &fetchRecords{view: d.View, settings: d.Settings, sessions: sessions, codes: codes}
+	fetchHandler := newFetchRecords(&d, sessions, codes)
 	metadataHandler := &metadata{clusterID: d.ClusterID, view: d.View, settings: d.Settings, topics: d.Topics, codes: codes}
 	listOffsetsHandler := &listOffsets{replicas: d.Replicas, codes: codes}
 	epochHandler := &offsetForLeaderEpoch{view: d.View, replicas: d.Replicas, codes: codes}
@@ -84,7 +84,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	routes := []server.Route{
 		// Records.
 		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, Handle: produceHandler.handle},
-		{Key: protocol.Fetch, Min: 4, Max: 17, Handle: fetchHandler.handle},
+		{Key: protocol.Fetch, Min: 0, Max: 17, Handle: fetchHandler.handle},
 		{Key: protocol.ListOffsets, Min: 0, Max: 9, Handle: decoded(listOffsetsHandler.handle)},
 		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Handle: decoded(epochHandler.handle)},
 		{Key: protocol.InitProducerId, Min: 0, Max: 5, Handle: decoded(initHandler.handle)},

@@ -102,6 +102,12 @@ func TestDownConvertFrom(t *testing.T) {
 			t.Errorf("from %d, compressed: %s", from, got)
 		}
 	}
+	message := Batch(testMessage(1, 0, 7, goldenTime, nil, nil))
+	for from, want := range map[int64]string{7: "[7]", 8: "[]"} {
+		if got := offsets(down(t, message, 0, from)); got != want {
+			t.Errorf("from %d, a message: %s, want %s", from, got, want)
+		}
+	}
 	// No more than what is used of it: here the first message and the whole second.
 	out, err := DownConvert(nil, plain, 1, 0, 62, 1<<20)
 	if err != nil || offsets(out) != "[7 8]" {

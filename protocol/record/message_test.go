@@ -154,6 +154,23 @@ func TestOffsetsInsideOfAWrapper(t *testing.T) {
 	}
 }
 
+// Where the broker set the time, that of the wrapper is the time of all inside,
+// whatever their producer said.
+func TestLogAppendTimeOfAWrapper(t *testing.T) {
+	inside := wrapped(t, Gzip, 1, testMessage(1, 0, 0, 5, nil, nil), testMessage(0, 0, 1, 0, nil, nil))
+	inside = resummed(inside, func(m Message) { m[posMessageAttributes] |= attrLogAppendTime })
+	var got []int64
+	for r, err := range inside.Records(1 << 10) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, r.Timestamp)
+	}
+	if want := []int64{goldenTime, NoTimestamp}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("timestamps %v, want %v", got, want)
+	}
+}
+
 // badMessages are messages with a right checksum that cannot be read.
 func badMessages(t testing.TB) map[string]Message {
 	one := testMessage(1, 0, 0, goldenTime, []byte("k"), []byte("v"))
