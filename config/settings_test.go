@@ -72,7 +72,7 @@ func TestListeners(t *testing.T) {
 func TestTopicsGetWhatTheBrokerHas(t *testing.T) {
 	s, _, err := Load("", []string{"log.retention.hours=-5", "log.roll.hours=1", "log.roll.jitter.ms=7", "log.flush.interval.ms=9", "log.flush.scheduler.interval.ms=8",
 		"log.message.timestamp.before.max.ms=100", "log.message.timestamp.difference.max.ms=200", "log.cleanup.policy=delete, compact", "log.message.timestamp.type=LogAppendTime",
-		"record.validation=full"})
+		"record.validation=full", "log.message.downconversion.enable=false"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestTopicsGetWhatTheBrokerHas(t *testing.T) {
 	want := DefaultTopic()
 	want.RetentionMS, want.SegmentMS, want.SegmentJitterMS, want.FlushMS = -1, hourMS, 7, 9
 	want.TimestampBeforeMaxMS, want.TimestampAfterMaxMS = 100, 200
-	want.Compact, want.MessageTimestampType, want.FullValidation = true, LogAppendTime, true
+	want.Compact, want.MessageTimestampType, want.FullValidation, want.DownConversion = true, LogAppendTime, true, false
 	want.SegmentBytes, want.MinInsyncReplicas, want.LeaderThrottledReplicas = 100, 2, []string{"0:1", "1:2"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -96,7 +96,7 @@ func TestDefaultTopic(t *testing.T) {
 		RetentionMS: 7 * 24 * hourMS, RetentionBytes: -1, Delete: true, FlushMessages: math.MaxInt64, FlushMS: math.MaxInt64,
 		MaxMessageBytes: 1<<20 + 12, CompressionType: "producer", CompressionGzipLevel: -1, CompressionLZ4Level: 9, CompressionZstdLevel: 3,
 		TimestampBeforeMaxMS: math.MaxInt64, TimestampAfterMaxMS: math.MaxInt64, MinInsyncReplicas: 1, DeleteRetentionMS: 24 * hourMS,
-		MaxCompactionLagMS: math.MaxInt64, MinCleanableDirtyRatio: 0.5,
+		MaxCompactionLagMS: math.MaxInt64, MinCleanableDirtyRatio: 0.5, DownConversion: true,
 	}
 	if got := DefaultTopic(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

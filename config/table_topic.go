@@ -66,7 +66,7 @@ var topicProperties = []property{
 	{name: "follower.replication.throttled.replicas", kind: kindList, value: "", valid: throttledReplicas{},
 		doc: "Replicas whose follower side is throttled: * or partition:broker, comma-separated."},
 	{name: "message.downconversion.enable", kind: kindBool, broker: "log.message.downconversion.enable",
-		doc: "Whether old consumers get records converted to old formats. They are not converted here."},
+		doc: "Whether consumers from before 0.11 get records, converted to the formats they know, or an error."},
 	{name: "remote.storage.enable", kind: kindBool, value: "false",
 		doc: "Whether segments move to remote storage. Not supported."},
 	{name: "local.retention.ms", kind: kindLong, valid: atLeast(-2), broker: "log.local.retention.ms",

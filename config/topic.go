@@ -40,6 +40,7 @@ type Topic struct {
 	MessageTimestampType TimestampType
 	TimestampBeforeMaxMS int64 // a CreateTime may lie at most this far in the past
 	TimestampAfterMaxMS  int64 // … and this far in the future
+	DownConversion       bool  // old consumers get records converted to formats they know
 	FullValidation       bool  // record.validation=full: open every batch and check every record
 
 	MinInsyncReplicas     int32

@@ -57,6 +57,7 @@ func topicFrom(broker values, overrides map[string]string) *Topic {
 		CompressionZstdLevel:  v.int32("compression.zstd.level"),
 		TimestampBeforeMaxMS:  v.int64("message.timestamp.before.max.ms"),
 		TimestampAfterMaxMS:   v.int64("message.timestamp.after.max.ms"),
+		DownConversion:        v.bool("message.downconversion.enable"),
 		FullValidation:        broker.string("record.validation") == "full",
 		MinInsyncReplicas:     v.int32("min.insync.replicas"),
 		UncleanLeaderElection: v.bool("unclean.leader.election.enable"),

@@ -49,8 +49,10 @@ type AppendResult struct {
 }
 
 // Append appends the one batch of records, which it may patch in place and does
-// not keep. When it returns, the batch is in the log, and with acks=1 and
-// flush.messages=1 on the disk; for acks=all, wait with NotifyAt.
+// not keep, or before Produce 3 the one that is made of a message set. When it
+// returns, the batch is in the log, and with acks=1 and flush.messages=1 on the
+// disk; for acks=all, wait with NotifyAt. A message set without a whole message
+// changes nothing, and its offsets are −1, as in Kafka.
 //
 // Errors wrap kerr.NotLeaderForPartition, KafkaStorageError or
 // UnknownTopicOrPartition by role; InvalidRequiredAcks; InvalidTopicException for
@@ -73,6 +75,9 @@ func (p *Partition) Append(records []byte, req AppendRequest) (AppendResult, err
 	b, appendTime, err := record.ValidateForLeader(records, leaderRules(cfg, req, time.Now().UnixMilli()))
 	if err != nil {
 		return AppendResult{}, fmt.Errorf("append to %v: %w", p.tp, err)
+	}
+	if b == nil {
+		return AppendResult{BaseOffset: -1, LastOffset: -1, AppendTimeMS: record.NoTimestamp, LogStart: r.log.StartOffset(), LeaderEpoch: r.leaderEpoch}, nil
 	}
 	info, r, moved, err := p.appendLocked(b, req)
 	if err != nil {

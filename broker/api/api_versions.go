@@ -28,7 +28,7 @@ type apiVersions struct {
 // announce is told the whole table once, before the first request.
 func (h *apiVersions) announce(routes []server.Route) {
 	for _, r := range routes {
-		h.keys = append(h.keys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(r.Key), MinVersion: r.AdvertisedMin(), MaxVersion: r.Max})
+		h.keys = append(h.keys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(r.Key), MinVersion: r.Min, MaxVersion: r.Max})
 	}
 }
 

@@ -20,10 +20,17 @@ import (
 // fetchRecords serves records to consumers and followers. Sessions and waiting
 // are package fetch's; here requests are read, and results encoded.
 type fetchRecords struct {
-	view     *cluster.View
-	settings *config.Settings
-	sessions *fetch.Manager
-	codes    codes
+	view       *cluster.View
+	settings   *config.Settings
+	replicas   *replica.Replicas
+	sessions   *fetch.Manager
+	conversion conversionSlots
+	codes      codes
+}
+
+func newFetchRecords(d *Deps, sessions *fetch.Manager, codes codes) *fetchRecords {
+	return &fetchRecords{view: d.View, settings: d.Settings, replicas: d.Replicas, sessions: sessions,
+		conversion: newConversionSlots(), codes: codes}
 }
 
 func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
@@ -44,12 +51,12 @@ func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
 	hints := hints{snapshot: h.view.Snapshot(), listener: r.Listener.Name}
 	results := make([]fetchResult, len(resp.Results))
 	for i := range resp.Results {
-		results[i] = h.result(&resp.Results[i], q.version, &hints)
+		results[i] = h.result(&resp.Results[i], &q, &hints)
 	}
 	appendFetchResponse(reply, q.version, h.codes.of(resp.Err), resp.SessionID, results, hints.nodes,
 		func(_ *fetchResult, err error) int16 {
 			h.codes.log.Error("records cannot be read", "error", err)
-			return kerr.KafkaStorageError.Code
+			return h.code(q.version, kerr.KafkaStorageError)
 		})
 	r.Send(reply)
 	return nil
@@ -64,7 +71,7 @@ func (h *fetchRecords) request(r *server.Request, q *fetchRequest) *fetch.Reques
 		SessionID: q.sessionID, SessionEpoch: q.sessionEpoch, ByID: byID,
 		Partitions: make([]fetch.PartitionRequest, 0, q.allPartitions),
 		MaxWait:    time.Duration(q.maxWaitMS) * time.Millisecond,
-		MinBytes:   q.minBytes, MaxBytes: q.maxBytes,
+		MinBytes:   q.minBytes, MaxBytes: q.maxBytes, HardLimits: q.version < 3,
 		Reader: fetch.Reader{
 			ReplicaID: q.replicaID, ReplicaEpoch: q.replicaEpoch, ReadCommitted: q.readCommitted,
 			Rack: string(q.rack), ClientHost: r.ClientHost, MayFollow: q.version >= 11,
@@ -117,10 +124,15 @@ func nameTopic(s *cluster.Snapshot, byID bool, q *fetchRequest) (string, protoco
 	return string(q.topic), protocol.TopicID{}
 }
 
-func (h *fetchRecords) result(p *fetch.Result, version int16, hints *hints) fetchResult {
+// result takes over the range of p.
+func (h *fetchRecords) result(p *fetch.Result, q *fetchRequest, hints *hints) fetchResult {
+	version := q.version
+	if err := h.refusal(p, q); err != nil {
+		return h.refused(p, err)
+	}
 	out := fetchResult{
 		topic: p.Topic, topicID: p.ID, partition: p.Partition,
-		code:          h.codes.of(p.Err),
+		code:          h.code(version, p.Err),
 		highWatermark: p.HighWatermark, lastStable: p.LastStable, logStart: p.LogStart,
 		divergingEpoch: p.DivergingEpoch, divergingEndOffset: p.DivergingEnd,
 		currentLeader: noHint, aborted: p.Aborted, preferredReplica: p.PreferredReplica,
@@ -136,10 +148,25 @@ func (h *fetchRecords) result(p *fetch.Result, version int16, hints *hints) fetc
 	} else if p.Range.Len > 0 {
 		out.records = server.Range{File: p.Range.File, Offset: p.Range.Pos, Len: p.Range.Len, Owner: &p.Range}
 	}
+	if magic, old := messageFormat(version); old && out.records.Len > 0 {
+		var err error
+		if out.records, err = h.conversion.convert(out.records, magic, p.Offset); err != nil {
+			return h.refused(p, err)
+		}
+	}
 	if version >= 16 && (errors.Is(p.Err, kerr.NotLeaderForPartition) || errors.Is(p.Err, kerr.FencedLeaderEpoch)) {
 		out.currentLeader = hints.leader(protocol.TopicPartition{Topic: p.Topic, Partition: p.Partition})
 	}
 	return out
+}
+
+// code: clients before version 6 do not know KAFKA_STORAGE_ERROR, and would not
+// look for another leader.
+func (h *fetchRecords) code(version int16, err error) int16 {
+	if version < 6 && errors.Is(err, kerr.KafkaStorageError) {
+		return kerr.NotLeaderForPartition.Code
+	}
+	return h.codes.of(err)
 }
 
 // hosted lets package fetch read the partitions of package replica.

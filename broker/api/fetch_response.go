@@ -28,6 +28,7 @@ type fetchResult struct {
 	aborted          []commitlog.AbortedTxn
 	preferredReplica int32
 	records          server.Range // Len 0: none
+	noRecords        bool         // null in their place, before version 12
 }
 
 func (r *fetchResult) sameTopic(o *fetchResult) bool {
@@ -109,10 +110,14 @@ func appendFetchPartition(reply *server.Reply, version int16, r *fetchResult) er
 	if version >= 11 {
 		b = appendInt32(b, r.preferredReplica)
 	}
-	// Kafka writes no records as an empty field, never as null.
-	if flexible {
+	// Kafka writes no records as an empty field, and as null only to a client whose
+	// version is too old for them.
+	switch {
+	case flexible:
 		b = appendUvarint(b, r.records.Len+1)
-	} else {
+	case r.noRecords:
+		b = appendInt32(b, -1)
+	default:
 		b = appendInt32(b, int32(r.records.Len))
 	}
 	reply.Buf = b

@@ -2,6 +2,7 @@ package api
 
 import (
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,7 +28,7 @@ func TestProduceAndFetchInEveryVersion(t *testing.T) {
 	w := newWorld(t)
 	w.lead("t", 2, 0)
 	next := int64(0)
-	for version := int16(3); version <= 11; version++ {
+	for version := int16(0); version <= 11; version++ {
 		for _, acks := range []int16{1, -1} {
 			resp := call[*kmsg.ProduceResponse](w, version, produceOne("t", 1, acks, batch(3, 10)))
 			p := resp.Topics[0].Partitions[0]
@@ -94,7 +95,10 @@ func TestProduceErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for version := int16(3); version <= 11; version++ {
+			for version := int16(0); version <= 11; version++ {
+				if version < 3 && (len(tt.req.Topics[0].Partitions[0].Records) == 0 || tt.req.TransactionID != nil) {
+					continue // a message set may be empty, and there is no transactional id
+				}
 				resp := call[*kmsg.ProduceResponse](w, version, tt.req)
 				p := resp.Topics[0].Partitions[0]
 				if p.ErrorCode != tt.code.Code || p.BaseOffset != -1 || p.LogAppendTime != -1 {
@@ -217,10 +221,63 @@ func TestProduceToNoPartition(t *testing.T) {
 	w.lead("t", 1, 0)
 	req := produceOne("t", 0, 1, batch(1, 1))
 	req.Topics = append([]kmsg.ProduceRequestTopic{{Topic: "t"}}, req.Topics...)
-	for version := int16(3); version <= 11; version++ {
+	for version := int16(0); version <= 11; version++ {
 		resp := call[*kmsg.ProduceResponse](w, version, req)
 		if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 || resp.Topics[0].Partitions[0].ErrorCode != 0 {
 			t.Errorf("v%d: %+v", version, resp.Topics)
 		}
+	}
+}
+
+// messageSet is the records of batch(n, size) as a message set.
+func messageSet(n, size int, magic int8) []byte {
+	set, err := record.DownConvert(nil, batch(n, size), magic, 0, 1<<20, 1<<20)
+	if err != nil {
+		panic(err)
+	}
+	return set
+}
+
+// What old producers send is stored as one batch of today.
+func TestProduceMessageSets(t *testing.T) {
+	w := newWorld(t)
+	w.lead("t", 1, 0)
+	w.topics.own["stamped"] = map[string]string{"message.timestamp.type": "LogAppendTime"}
+	w.lead("stamped", 1, 0)
+	next := int64(0)
+	for version := int16(0); version < 3; version++ {
+		for magic := int8(0); magic < 2; magic++ {
+			for _, acks := range []int16{1, -1} {
+				p := call[*kmsg.ProduceResponse](w, version, produceOne("t", 0, acks, messageSet(3, 10, magic))).Topics[0].Partitions[0]
+				if p.ErrorCode != 0 || p.BaseOffset != next || p.LogAppendTime != -1 {
+					t.Fatalf("v%d, format %d: %+v", version, magic, p)
+				}
+				next += 3
+			}
+		}
+		before := time.Now().UnixMilli()
+		p := call[*kmsg.ProduceResponse](w, version, produceOne("stamped", 0, 1, messageSet(1, 1, 1))).Topics[0].Partitions[0]
+		if p.ErrorCode != 0 || (p.LogAppendTime >= before) != (version == 2) {
+			t.Errorf("v%d: %+v", version, p)
+		}
+		// Nothing that is whole: no error, and no offset.
+		p = call[*kmsg.ProduceResponse](w, version, produceOne("t", 0, -1, messageSet(1, 1, 1)[:20])).Topics[0].Partitions[0]
+		if p.ErrorCode != 0 || p.BaseOffset != -1 {
+			t.Errorf("v%d: %+v", version, p)
+		}
+	}
+	for version := int16(3); version <= 11; version++ {
+		if p := call[*kmsg.ProduceResponse](w, version, produceOne("t", 0, 1, messageSet(1, 1, 1))).Topics[0].Partitions[0]; p.ErrorCode != kerr.InvalidRecord.Code {
+			t.Errorf("v%d: %+v", version, p)
+		}
+	}
+	for _, b := range offsets(t, call[*kmsg.FetchResponse](w, 12, fetchOne("t", 0, 0)).Topics[0].Partitions[0].RecordBatches) {
+		if b[1] != 3 {
+			t.Errorf("batch of %d records", b[1])
+		}
+		next -= b[1]
+	}
+	if next != 0 {
+		t.Errorf("%d records are missing", next)
 	}
 }

@@ -60,7 +60,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	from := &fromController{brokerEpoch: d.BrokerEpoch}
 
 	produceHandler := &produce{view: d.View, replicas: d.Replicas, codes: codes}
-	fetchHandler := &fetchRecords{view: d.View, settings: d.Settings, sessions: sessions, codes: codes}
+	fetchHandler := newFetchRecords(&d, sessions, codes)
 	metadataHandler := &metadata{clusterID: d.ClusterID, view: d.View, settings: d.Settings, topics: d.Topics, codes: codes}
 	listOffsetsHandler := &listOffsets{replicas: d.Replicas, codes: codes}
 	epochHandler := &offsetForLeaderEpoch{view: d.View, replicas: d.Replicas, codes: codes}
@@ -82,12 +82,9 @@ func Routes(d Deps) ([]server.Route, error) {
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 
 	routes := []server.Route{
-		// Records. Produce is announced from version 0, although 0 to 2, whose
-		// batches are of an older format, are not served and end the connection:
-		// librdkafka takes a broker without Produce 0 for one without any features
-		// (Kafka 4 announces it for the same reason, KIP-896).
-		{Key: protocol.Produce, Min: 3, Max: 11, AdvertiseFromZero: true, Bulk: true, Overlap: true, Handle: produceHandler.handle},
-		{Key: protocol.Fetch, Min: 4, Max: 17, Handle: fetchHandler.handle},
+		// Records.
+		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, Handle: produceHandler.handle},
+		{Key: protocol.Fetch, Min: 0, Max: 17, Handle: fetchHandler.handle},
 		{Key: protocol.ListOffsets, Min: 0, Max: 9, Handle: decoded(listOffsetsHandler.handle)},
 		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Handle: decoded(epochHandler.handle)},
 		{Key: protocol.InitProducerId, Min: 0, Max: 5, Handle: decoded(initHandler.handle)},

@@ -12,7 +12,7 @@ import (
 // What is announced, by key: lowest and highest version. 3.9 announces the same,
 // except that its Fetch begins at 0.
 var announced = map[protocol.APIKey][2]int16{
-	protocol.Produce: {0, 11}, protocol.Fetch: {4, 17}, protocol.ListOffsets: {0, 9}, protocol.Metadata: {0, 12},
+	protocol.Produce: {0, 11}, protocol.Fetch: {0, 17}, protocol.ListOffsets: {0, 9}, protocol.Metadata: {0, 12},
 	protocol.LeaderAndIsr: {0, 7}, protocol.StopReplica: {0, 4}, protocol.UpdateMetadata: {0, 8},
 	protocol.ApiVersions: {0, 4}, protocol.CreateTopics: {0, 7}, protocol.DeleteTopics: {0, 6}, protocol.DeleteRecords: {0, 2},
 	protocol.InitProducerId: {0, 5}, protocol.OffsetForLeaderEpoch: {0, 4}, protocol.DescribeConfigs: {0, 4},

@@ -178,7 +178,7 @@ func (r *Result) load() (err error) {
 func (c *collector) look(token uint32) {
 	e := &c.set.entries[token]
 	res, err := c.read(token)
-	result := Result{Key: e.key, Err: err, ReadResult: res}
+	result := Result{Key: e.key, Offset: e.want.Offset, Err: err, ReadResult: res}
 	if res.Range.File != nil {
 		if c.held < maxHeld {
 			c.held++
@@ -188,7 +188,7 @@ func (c *collector) look(token uint32) {
 	}
 	changed := err != nil || res.HighWatermark != e.highWatermark || res.LogStart != e.logStart ||
 		res.DivergingEpoch >= 0 || res.PreferredReplica >= 0
-	if err == nil && c.bytes > 0 && res.Range.Len == 0 && e.want.MaxBytes > 0 && e.want.Offset < res.End {
+	if err == nil && (c.bytes > 0 || c.req.HardLimits) && res.Range.Len == 0 && e.want.MaxBytes > 0 && e.want.Offset < res.End {
 		c.urgent = true // what is there does not fit behind the rest, and no wait would change that
 	}
 	if !c.full && !changed && res.Range.Len == 0 {
@@ -249,7 +249,7 @@ func (c *collector) readOnce(e *entry) (ReadResult, error) {
 		e.partition = p
 	}
 	left := min(c.maxBytes-c.bytes, int64(e.want.MaxBytes), math.MaxInt32)
-	return e.partition.Read(ReadRequest{Want: e.want, Limit: int32(max(left, 0)), MinOne: c.bytes == 0, Reader: &c.req.Reader})
+	return e.partition.Read(ReadRequest{Want: e.want, Limit: int32(max(left, 0)), MinOne: c.bytes == 0 && !c.req.HardLimits, Reader: &c.req.Reader})
 }
 
 // more reports whether the partition has records at or behind the wanted offset.

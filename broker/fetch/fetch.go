@@ -56,7 +56,10 @@ type Request struct {
 	MaxWait  time.Duration
 	MinBytes int32 // at most MaxBytes counts
 	MaxBytes int32
-	Reader   Reader
+	// HardLimits hold for the first batch, too: before Fetch 3 the client gets
+	// nothing that is larger than it asked for (KIP-74).
+	HardLimits bool
+	Reader     Reader
 	// Refuse, if not nil, is the answer for every partition, at once: the reader
 	// has no right to any.
 	Refuse error
@@ -89,7 +92,8 @@ type Response struct {
 // Result is what is known about one partition.
 type Result struct {
 	Key
-	Err error
+	Offset int64 // that was asked for
+	Err    error
 	ReadResult
 	// Loaded are the records where they have been read already; Range is empty then.
 	Loaded []byte

@@ -273,6 +273,25 @@ func TestDoesNotWaitForWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+// Before Fetch 3 not even the first batch may be larger than was asked for, and
+// that it does not fit is an answer.
+func TestHardLimits(t *testing.T) {
+	for _, hard := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(map[string]int{"t": 1})
+			c.partitions["t"][0].batch = 50
+			c.partitions["t"][0].append(50)
+			req := request(0, FinalEpoch, all("t", 1, 0)...)
+			req.MaxWait, req.MinBytes, req.MaxBytes, req.HardLimits = time.Hour, 1, 20, hard
+			got, took := waits(c.manager(t, 10), t.Context(), req)()
+			expect(t, got, map[bool]string{false: "t-0:50 ", true: "t-0:0 "}[hard])
+			if took != 0 {
+				t.Errorf("hard=%v: answered after %v", hard, took)
+			}
+		})
+	}
+}
+
 // An append that found the watch just before it ended tells the set while it
 // watches anew: in the end there is one watch, and then none.
 func TestToldWhileTheWatchBegins(t *testing.T) {

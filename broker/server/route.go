@@ -23,10 +23,6 @@ type Route struct {
 	Key      protocol.APIKey
 	Min, Max int16 // versions that are served, inclusive
 
-	// AdvertiseFromZero makes ApiVersions announce version 0 as the lowest,
-	// whatever Min is.
-	AdvertiseFromZero bool
-
 	// Overlap lets a request of this key be handled while earlier ones of the
 	// same key wait in their slots.
 	Overlap bool
@@ -39,14 +35,6 @@ type Route struct {
 	AnyVersion bool
 
 	Handle Handler
-}
-
-// AdvertisedMin is the lowest version that ApiVersions announces.
-func (r *Route) AdvertisedMin() int16 {
-	if r.AdvertiseFromZero {
-		return 0
-	}
-	return r.Min
 }
 
 // routeTable is indexed by API key; keys are small and dense.

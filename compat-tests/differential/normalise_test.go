@@ -113,11 +113,16 @@ func (n *normaliser) value(key int16, path string, v, def reflect.Value) any {
 		if field == "Port" && int32(i) == n.port {
 			return "<port>"
 		}
-		if d := i - time.Now().UnixMilli(); d > -60_000 && d < 60_000 {
-			return "<now>"
-		}
-		return i
+		return now(i)
 	}
+}
+
+// now names a time that is about now.
+func now(ms int64) any {
+	if d := ms - time.Now().UnixMilli(); d > -60_000 && d < 60_000 {
+		return "<now>"
+	}
+	return ms
 }
 
 func (n *normaliser) id(kind string, v reflect.Value) any {
@@ -253,27 +258,7 @@ func (n *normaliser) blob(field string, v reflect.Value) any {
 	if field != "RecordBatches" {
 		return "hex " + hex.EncodeToString(b)
 	}
-	out := []any{}
-	for len(b) > 0 {
-		if len(b) < 61 {
-			return append(out, fmt.Sprintf("%d bytes more", len(b)))
-		}
-		if b[16] != 2 {
-			return append(out, "hex "+hex.EncodeToString(b))
-		}
-		var batch kmsg.RecordBatch
-		whole := 12 + int(b[8])<<24 + int(b[9])<<16 + int(b[10])<<8 + int(b[11])
-		if whole > len(b) {
-			return append(out, fmt.Sprintf("%d bytes of a batch of %d", len(b), whole))
-		}
-		if err := batch.ReadFrom(b[:whole]); err != nil {
-			return append(out, "undecodable")
-		}
-		// The checksum stands for all that it covers.
-		out = append(out, fmt.Sprintf("batch at %d, epoch %d, %d bytes, checksum %08x", batch.FirstOffset, batch.PartitionLeaderEpoch, whole, uint32(batch.CRC)))
-		b = b[whole:]
-	}
-	return out
+	return records(b)
 }
 
 // find is a field of a reply, for what a later request must repeat.

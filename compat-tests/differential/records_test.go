@@ -101,7 +101,7 @@ func produceCases() []spec {
 			req.Acks, req.TimeoutMillis = -1, -5
 			c.ask(req)
 		}},
-		{"acks 0", 3, 0, func(c *conversation) {
+		{"acks 0", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)
 			req := produceTo(a, 0, newBatch("a").bytes())
 			req.Acks = 0
@@ -130,19 +130,19 @@ func produceCases() []spec {
 			req.Topics = append(req.Topics, t)
 			c.ask(req)
 		}},
-		{"a partition twice", 3, 0, func(c *conversation) {
+		{"a partition twice", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)
 			req := produceTo(a, 0, newBatch("a").bytes())
 			addProduce(req, a, 0, newBatch("b", "c").bytes())
 			c.ask(req)
 			c.ask(produceTo(a, 0, newBatch("b").bytes()))
 		}},
-		{"transactional id", 3, 0, func(c *conversation) {
+		{"transactional id", 0, 0, func(c *conversation) {
 			req := produceTo(c.create("a", 1), 0, newBatch("a").bytes())
 			req.TransactionID = ptr("tx")
 			c.ask(req)
 		}},
-		{"idempotence", 3, 0, func(c *conversation) {
+		{"idempotence", 0, 0, func(c *conversation) {
 			a, id := c.create("a", 1), c.producerID()
 			try := func(epoch int16, seq int32, n int) {
 				c.ask(produceTo(a, 0, newBatch(make([]string, n)...).producer(id, epoch, seq).bytes()))
@@ -166,27 +166,27 @@ func produceCases() []spec {
 			try(-1, 2, 1)
 			try(1, -1, 1)
 		}},
-		{"idempotence: unknown producer", 3, 0, func(c *conversation) {
+		{"idempotence: unknown producer", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)
 			c.ask(produceTo(a, 0, newBatch("a").producer(firstInventedProducer, 3, 5).bytes()))
 			c.ask(produceTo(a, 0, newBatch("a").producer(firstInventedProducer, 3, 6).bytes()))
 			c.ask(produceTo(a, 0, newBatch("a").producer(firstInventedProducer, 2, 7).bytes()))
 		}},
-		{"idempotence: wrap", 3, 0, func(c *conversation) {
+		{"idempotence: wrap", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)
 			c.ask(produceTo(a, 0, newBatch("a", "b").producer(firstInventedProducer, 0, 2147483646).bytes()))
 			c.ask(produceTo(a, 0, newBatch("a").producer(firstInventedProducer, 0, 0).bytes()))
 			c.ask(produceTo(a, 0, newBatch("a", "b", "c").producer(firstInventedProducer+1, 0, 2147483646).bytes()))
 			c.ask(produceTo(a, 0, newBatch("a").producer(firstInventedProducer+1, 0, 1).bytes()))
 		}},
-		{"transactional batch without transaction", 3, 0, func(c *conversation) {
+		{"transactional batch without transaction", 0, 0, func(c *conversation) {
 			a, id := c.create("a", 1), c.producerID()
 			req := produceTo(a, 0, newBatch("a").producer(id, 0, 0).with(func(b *batch) { b.Attributes = 0x10 }).bytes())
 			req.TransactionID = ptr("tx")
 			c.norm.strip = map[string]bool{}
 			c.ask(req)
 		}},
-		{"compacted topic", 3, 0, func(c *conversation) {
+		{"compacted topic", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"cleanup.policy", "compact"})
 			c.ask(produceTo(a, 0, newBatch("a").bytes()))
 			b := newBatch("a", "b")
@@ -201,29 +201,29 @@ func produceCases() []spec {
 			}
 			c.ask(produceTo(a, 0, b.bytes()))
 		}},
-		{"log append time", 3, 0, func(c *conversation) {
+		{"log append time", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"message.timestamp.type", "LogAppendTime"})
 			c.ask(produceTo(a, 0, newBatch("a").bytes()))
 		}},
-		{"timestamp bounds", 3, 0, func(c *conversation) {
+		{"timestamp bounds", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"message.timestamp.before.max.ms", "3600000"}, [2]string{"message.timestamp.after.max.ms", "3600000"})
 			c.norm.strip = map[string]bool{"ErrorMessage": true} // has the time in it
 			for _, at := range []int64{time.Now().UnixMilli(), 1700000000000, time.Now().UnixMilli() + 7200_000} {
 				c.ask(produceTo(a, 0, newBatch("a").with(func(b *batch) { b.FirstTimestamp, b.MaxTimestamp = at, at }).bytes()))
 			}
 		}},
-		{"max.message.bytes", 3, 0, func(c *conversation) {
+		{"max.message.bytes", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"max.message.bytes", "200"})
 			for _, n := range []int{100, 128, 129, 130, 131, 132, 133, 200} {
 				c.ask(produceTo(a, 0, newBatch(strings.Repeat("x", n)).bytes()))
 			}
 		}},
-		{"larger than a segment", 3, 0, func(c *conversation) {
+		{"larger than a segment", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"segment.bytes", "100"})
 			c.ask(produceTo(a, 0, newBatch(strings.Repeat("x", 100)).bytes()))
 			c.ask(produceTo(a, 0, newBatch("x").bytes()))
 		}},
-		{"min.insync.replicas", 3, 0, func(c *conversation) {
+		{"min.insync.replicas", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"min.insync.replicas", "2"})
 			for _, acks := range []int16{-1, 1} {
 				req := produceTo(a, 0, newBatch("a").bytes())
@@ -233,9 +233,9 @@ func produceCases() []spec {
 		}},
 	}
 	for _, b := range bad {
-		cases = append(cases, spec{"records: " + b.name, 3, 0, one(0, b.records)})
+		cases = append(cases, spec{"records: " + b.name, 0, 0, one(0, b.records)})
 	}
-	return cases
+	return append(cases, messageSetCases()...)
 }
 
 func fetchFrom(topic string, id [16]byte, partition int32, offset int64) *kmsg.FetchRequest {
@@ -266,7 +266,7 @@ func fetchCases() []spec {
 		return a, c.id(a)
 	}
 	none := [16]byte{}
-	return []spec{
+	return append(downConversionCases(), []spec{
 		{"offsets", 0, 0, func(c *conversation) {
 			a, id := filled(c)
 			for _, o := range []int64{0, 1, 6, 7, 8, 9, -1, -2, 1 << 40} {
@@ -475,7 +475,7 @@ func fetchCases() []spec {
 			a, id := filled(c)
 			c.ask(fetchFrom(a, id, 0, 3))
 		}},
-	}
+	}...)
 }
 
 // fillQuietly adds one batch to a partition.

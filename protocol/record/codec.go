@@ -35,6 +35,9 @@ func (c Codec) String() string {
 	if c >= 0 && int(c) < len(codecNames) {
 		return codecNames[c]
 	}
+	if c == lz4Format0 {
+		return "lz4 of message format 0"
+	}
 	return fmt.Sprintf("codec %d", int8(c))
 }
 
@@ -94,6 +97,8 @@ func decompress(dst, src []byte, codec Codec, limit int) ([]byte, error) {
 		dst, err = decompressLZ4(dst[:0], src, limit)
 	case Zstd:
 		dst, err = decompressZstd(dst[:0], src, limit)
+	case lz4Format0:
+		dst, err = decompressLZ4Format0(dst[:0], src, limit)
 	default:
 		err = errors.ErrUnsupported
 	}

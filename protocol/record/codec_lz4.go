@@ -66,18 +66,25 @@ func compressLZ4(dst, src []byte, level int) ([]byte, error) {
 }
 
 func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
-	r, _ := lz4Readers.Get().(*lz4Reader)
-	if r == nil {
-		r = &lz4Reader{lz4: lz4.NewReader(nil)}
-	}
-	defer func() {
-		r.src.Reset(nil)
-		lz4Readers.Put(r)
-	}()
+	r := getLZ4Reader()
+	defer putLZ4Reader(r)
 	restart := func() (io.Reader, error) {
 		r.src.Reset(src)
 		r.lz4.Reset(&r.src)
 		return r.lz4, nil
 	}
 	return readBounded(dst, restart, len(src), limit)
+}
+
+func getLZ4Reader() *lz4Reader {
+	r, _ := lz4Readers.Get().(*lz4Reader)
+	if r == nil {
+		r = &lz4Reader{lz4: lz4.NewReader(nil)}
+	}
+	return r
+}
+
+func putLZ4Reader(r *lz4Reader) {
+	r.src.Reset(nil)
+	lz4Readers.Put(r)
 }

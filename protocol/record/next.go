@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -44,4 +45,14 @@ func Next(buf []byte) (b Batch, rest []byte, err error) {
 		return nil, nil, ErrTruncated
 	}
 	return Batch(buf[:size:size]), buf[size:], err
+}
+
+// NextEntry is Next for entries of all formats: a batch or, of format 0 or 1, a
+// message, whose bytes are those of a Message.
+func NextEntry(buf []byte) (entry Batch, rest []byte, err error) {
+	entry, rest, err = Next(buf)
+	if errors.Is(err, ErrUnsupportedMagic) {
+		err = nil
+	}
+	return entry, rest, err
 }

@@ -48,6 +48,10 @@ func (f *recordFaults) keyMissing(index int32) {
 	f.add(index, "Compacted topic cannot accept message without key.")
 }
 
+func (f *recordFaults) otherFormat(index int32, inner, outer int8) {
+	f.add(index, fmt.Sprintf("Message of format %d inside of one of format %d.", inner, outer))
+}
+
 func (f *recordFaults) logAppendTime(index int32) {
 	f.anyTimestamp = true
 	f.add(index, "Producer should not set timestamp type to LogAppendTime.")

@@ -20,9 +20,14 @@ const (
 // CompressionProducer as LeaderRules.TargetCodec keeps the producer's codec.
 const CompressionProducer Codec = -1
 
-// firstZstdProduce is the first version of Produce that may carry zstd
-// (KIP-110).
-const firstZstdProduce = 7
+const (
+	// firstBatchProduce is the first version of Produce that carries one record
+	// batch (KIP-98); those before it carry message sets.
+	firstBatchProduce = 3
+	// firstZstdProduce is the first version of Produce that may carry zstd
+	// (KIP-110).
+	firstZstdProduce = 7
+)
 
 // LeaderRules is what a leader demands of a batch before it appends it.
 type LeaderRules struct {
@@ -56,6 +61,9 @@ type LeaderRules struct {
 // epoch are left to the log. logAppendTimeMS is NowMS on a LogAppendTime topic,
 // else NoTimestamp.
 //
+// Before Produce 3 records may be a message set, of which one new batch is made.
+// If it holds no whole message there is nothing to append, and b is nil.
+//
 // Errors wrap kerr.InvalidRecord, InvalidTimestamp, CorruptMessage,
 // MessageTooLarge, RecordListTooLarge or UnsupportedCompressionType; faults of
 // single records come as *InvalidRecordError.
@@ -63,17 +71,13 @@ type LeaderRules struct {
 // The checks come in Kafka's order, so that a batch with several faults gets the
 // same error.
 func ValidateForLeader(records []byte, r LeaderRules) (b Batch, logAppendTimeMS int64, err error) {
-	if b, err = theOnlyBatch(records); err != nil {
-		return nil, 0, err
+	if r.Origin == Client && r.ProduceVersion < firstBatchProduce {
+		b, err = r.checkSet(records)
+	} else {
+		b, err = r.checkBatch(records)
 	}
-	if err := r.checkBytes(b); err != nil {
-		return nil, 0, err
-	}
-	if err := r.checkHeader(b); err != nil {
-		return nil, 0, err
-	}
-	if b, err = r.checkRecords(b); err != nil {
-		return nil, 0, err
+	if err != nil || b == nil {
+		return nil, NoTimestamp, err
 	}
 	if len(b) > int(r.SegmentBytes) {
 		return nil, 0, fmt.Errorf("batch of %d bytes, segments have at most %d: %w", len(b), r.SegmentBytes, kerr.RecordListTooLarge)
@@ -82,6 +86,24 @@ func ValidateForLeader(records []byte, r LeaderRules) (b Batch, logAppendTimeMS 
 		return b, r.NowMS, nil
 	}
 	return b, NoTimestamp, nil
+}
+
+// checkBatch checks what Produce carries since version 3.
+func (r *LeaderRules) checkBatch(records []byte) (Batch, error) {
+	b, err := theOnlyBatch(records)
+	if err != nil {
+		return nil, err
+	}
+	if r.Origin == Client && b.Codec() == Zstd && r.ProduceVersion < firstZstdProduce {
+		return nil, fmt.Errorf("zstd in Produce version %d: %w", r.ProduceVersion, kerr.UnsupportedCompressionType)
+	}
+	if err := r.checkBytes(b); err != nil {
+		return nil, err
+	}
+	if err := r.checkHeader(b); err != nil {
+		return nil, err
+	}
+	return r.checkRecords(b)
 }
 
 // theOnlyBatch cuts off a partial batch at the end, as Kafka does, but tolerates
@@ -107,13 +129,8 @@ func theOnlyBatch(records []byte) (Batch, error) {
 
 // checkBytes is what Kafka checks outside of the log's lock.
 func (r *LeaderRules) checkBytes(b Batch) error {
-	if r.Origin == Client {
-		if b.Codec() == Zstd && r.ProduceVersion < firstZstdProduce {
-			return fmt.Errorf("zstd in Produce version %d: %w", r.ProduceVersion, kerr.UnsupportedCompressionType)
-		}
-		if b.BaseOffset() != 0 {
-			return fmt.Errorf("producer sent a batch with base offset %d instead of 0: %w", b.BaseOffset(), kerr.InvalidRecord)
-		}
+	if r.Origin == Client && b.BaseOffset() != 0 {
+		return fmt.Errorf("producer sent a batch with base offset %d instead of 0: %w", b.BaseOffset(), kerr.InvalidRecord)
 	}
 	if err := r.checkSize(b); err != nil {
 		return err
@@ -213,10 +230,7 @@ func (r *LeaderRules) open(b Batch, target Codec, use func(payload []byte) error
 	if b.Codec() == None {
 		return use(b.Payload())
 	}
-	limit := r.MaxDecompressed
-	if limit == 0 {
-		limit = MaxDecompressed(r.MaxMessageBytes)
-	}
+	limit := r.maxDecompressed()
 	if target != b.Codec() {
 		limit /= 2 // the batch that is built of it takes as much again
 	}
@@ -227,6 +241,13 @@ func (r *LeaderRules) open(b Batch, target Codec, use func(payload []byte) error
 		err = fmt.Errorf("%w: %w", kerr.MessageTooLarge, err)
 	}
 	return err
+}
+
+func (r *LeaderRules) maxDecompressed() int {
+	if r.MaxDecompressed == 0 {
+		return MaxDecompressed(r.MaxMessageBytes)
+	}
+	return r.MaxDecompressed
 }
 
 // walkResult is what the records say about their batch.
@@ -246,16 +267,7 @@ func (r *LeaderRules) walk(b Batch, payload []byte) (walkResult, error) {
 		if batchType == LogAppendTime {
 			timestamp = b.MaxTimestamp()
 		}
-		switch {
-		case r.Compacted && rec.Key == nil:
-			faults.keyMissing(i)
-		case r.TimestampType == CreateTime && timestamp != NoTimestamp:
-			if r.outOfRange(timestamp) {
-				faults.timestampOutOfRange(i, timestamp, r)
-			}
-		case batchType == LogAppendTime:
-			faults.logAppendTime(i)
-		}
+		r.checkRecord(&faults, i, rec.Key, timestamp, batchType)
 		seen.maxTimestamp = max(seen.maxTimestamp, timestamp)
 		seen.offsetsInOrder = seen.offsetsInOrder && rec.OffsetDelta == i
 	}
@@ -263,6 +275,21 @@ func (r *LeaderRules) walk(b Batch, payload []byte) (walkResult, error) {
 		return walkResult{}, err
 	}
 	return seen, faults.err()
+}
+
+// checkRecord notes what is wrong with record i of a batch or message with this
+// type of timestamps.
+func (r *LeaderRules) checkRecord(faults *recordFaults, i int32, key []byte, timestamp int64, batchType TimestampType) {
+	switch {
+	case r.Compacted && key == nil:
+		faults.keyMissing(i)
+	case r.TimestampType == CreateTime && timestamp != NoTimestamp:
+		if r.outOfRange(timestamp) {
+			faults.timestampOutOfRange(i, timestamp, r)
+		}
+	case batchType == LogAppendTime:
+		faults.logAppendTime(i)
+	}
 }
 
 func (r *LeaderRules) outOfRange(timestamp int64) bool {

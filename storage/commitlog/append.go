@@ -199,7 +199,11 @@ func (l *Log) account(s *segment, batches []byte, position int64) error {
 		if err := s.account(h, cfg.IndexIntervalBytes); err != nil {
 			return l.fail("writing an index", err)
 		}
-		if h.magic >= 2 {
+		if h.magic < 2 {
+			if err := l.clearEpochs(); err != nil {
+				return err
+			}
+		} else {
 			if err := l.assignEpoch(h.epoch, h.base); err != nil {
 				return err
 			}

@@ -308,6 +308,18 @@ func (l *Log) assignEpoch(epoch int32, offset int64) error {
 	return nil
 }
 
+// clearEpochs forgets the leader epochs, as Kafka does when a leader hands on
+// messages of a format that has none: then logs are compared by the high
+// watermark again. mu must be held.
+func (l *Log) clearEpochs() error {
+	wrote, err := l.epochs.clear()
+	if err != nil {
+		return l.fail("writing the leader epochs", err)
+	}
+	l.dirChanged = l.dirChanged || wrote
+	return nil
+}
+
 // LatestEpoch is the newest leader epoch that is known; ok is false if none is.
 func (l *Log) LatestEpoch() (epoch int32, ok bool) {
 	e, ok := l.epochs.latest()

@@ -131,27 +131,42 @@ func (s *segment) findRecord(from, upTo int64, open func(header) bool, match fun
 		if h.last < from || !open(h) {
 			continue
 		}
-		if h.magic < 2 {
-			// Inner messages of old formats are not opened: the answer is the
-			// message, or the last one of those compressed together.
-			if match(h.last, h.maxTimestamp) {
-				return found{h.last, h.maxTimestamp, h.epoch}, nil
-			}
-			continue
-		}
-		b := make(record.Batch, h.size)
+		b := make([]byte, h.size)
 		if err := readFull(file, b, h.position); err != nil {
 			return notFound, err
 		}
-		for r, err := range b.Records(record.MaxDecompressed(int32(min(h.size, math.MaxInt32)))) {
-			if err != nil {
-				return notFound, err
-			}
-			if match(b.Offset(r), b.Timestamp(r)) {
-				return found{b.Offset(r), b.Timestamp(r), h.epoch}, nil
-			}
+		offset, timestamp, err := firstMatch(h.magic, b, match)
+		if err != nil {
+			return notFound, err
+		}
+		if offset >= 0 {
+			return found{offset, timestamp, h.epoch}, nil
 		}
 	}
+}
+
+// firstMatch finds the first record that match accepts in a batch of any format;
+// its offset is −1 if there is none.
+func firstMatch(magic int8, b []byte, match func(offset, timestamp int64) bool) (offset, timestamp int64, err error) {
+	limit := record.MaxDecompressed(int32(min(len(b), math.MaxInt32)))
+	if magic < 2 {
+		for r, err := range record.Message(b).Records(limit) {
+			if err != nil || match(r.Offset, r.Timestamp) {
+				return r.Offset, r.Timestamp, err
+			}
+		}
+		return -1, -1, nil
+	}
+	batch := record.Batch(b)
+	for r, err := range batch.Records(limit) {
+		if err != nil {
+			return -1, -1, err
+		}
+		if match(batch.Offset(r), batch.Timestamp(r)) {
+			return batch.Offset(r), batch.Timestamp(r), nil
+		}
+	}
+	return -1, -1, nil
 }
 
 // OffsetsBefore lists the offsets that the log is known to have reached by the

@@ -3,7 +3,6 @@ package commitlog
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -87,11 +86,7 @@ func checkCRC(b []byte) error {
 	if record.Batch(b).Magic() >= 2 {
 		return record.Batch(b).CheckCRC()
 	}
-	stored, computed := binary.BigEndian.Uint32(b[12:]), crc32.ChecksumIEEE(b[posMagic:])
-	if stored != computed {
-		return fmt.Errorf("stored checksum %08x, computed %08x: %w", stored, computed, kerr.CorruptMessage)
-	}
-	return nil
+	return record.Message(b).CheckCRC()
 }
 
 // splitBatch splits off the first batch of buf, of any format. The errors are
