@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/config"
@@ -17,7 +16,7 @@ import (
 // returns nil after a clean stop; an error means that the broker could not start,
 // could not stop cleanly, or had to give up while it ran.
 func Run(ctx context.Context, settings *config.Settings, report config.Report, logger *slog.Logger) error {
-	sizeGarbageCollection()
+	defer boundGarbage()()
 	sayReport(logger, report)
 	b, err := New(settings, HostEnv(logger))
 	if err != nil {
@@ -84,14 +83,3 @@ func (b *Broker) Stop(ctx context.Context) error {
 // Failed yields an error if the broker cannot go on, as when its last log
 // directory fails. The caller stops it.
 func (b *Broker) Failed() <-chan error { return b.parts.failed }
-
-// sizeGarbageCollection lets the heap grow to four times what lives before it is
-// collected: a broker's live heap is small and its garbage short-lived, so this
-// costs a few megabytes and saves most collections. GOGC in the environment
-// wins.
-func sizeGarbageCollection() {
-	const percent = 300
-	if previous := debug.SetGCPercent(percent); previous != 100 {
-		debug.SetGCPercent(previous)
-	}
-}
