@@ -105,6 +105,7 @@ func newMetadataTopic(code int16) kmsg.MetadataResponseTopic {
 func (h *metadata) byName(ctx context.Context, d *topicDescriber, topics []kmsg.MetadataRequestTopic, mayCreate bool) []kmsg.MetadataResponseTopic {
 	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
 	seen := make(map[string]bool, len(topics))
+	created := 0
 	for _, t := range topics {
 		name := *t.Topic
 		if seen[name] {
@@ -115,13 +116,21 @@ func (h *metadata) byName(ctx context.Context, d *topicDescriber, topics []kmsg.
 			out = append(out, d.topic(known))
 			continue
 		}
-		unknown := newMetadataTopic(h.missing(ctx, name, mayCreate))
+		code := kerr.LeaderNotAvailable.Code // as if it were in the making: the client asks again
+		if created < maxAutoCreated || !mayCreate {
+			code = h.missing(ctx, name, mayCreate)
+			created++
+		}
+		unknown := newMetadataTopic(code)
 		unknown.Topic = &name
 		unknown.IsInternal = protocol.IsInternalTopic(name)
 		out = append(out, unknown)
 	}
 	return out
 }
+
+// maxAutoCreated bounds how many topics one request makes by naming them.
+const maxAutoCreated = 1000
 
 // missing is the code for a topic that does not exist, and makes it if it may:
 // the client will ask again.
