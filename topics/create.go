@@ -21,7 +21,24 @@ const parallel = 32
 func (m *Manager) Create(ctx context.Context, requests []CreateRequest, timeout time.Duration, validateOnly bool) []CreateResult {
 	deadline := time.Now().Add(timeout)
 	results := make([]CreateResult, len(requests))
-	each(len(requests), func(i int) { results[i] = m.createOne(ctx, requests[i], validateOnly) })
+	defaults := m.settings.Broker().Topics.NumPartitions
+	excessive := tooMany(len(requests), func(i int) int32 {
+		switch r := &requests[i]; {
+		case len(r.Assignment) > 0:
+			return int32(len(r.Assignment))
+		case r.Partitions == -1:
+			return defaults
+		default:
+			return r.Partitions
+		}
+	})
+	each(len(requests), func(i int) {
+		if excessive(i) {
+			results[i] = CreateResult{Name: requests[i].Name, Err: errTooMany}
+			return
+		}
+		results[i] = m.createOne(ctx, requests[i], validateOnly)
+	})
 	if validateOnly {
 		return results
 	}
@@ -38,6 +55,25 @@ func (m *Manager) Create(ctx context.Context, requests []CreateRequest, timeout 
 		}
 	}
 	return results
+}
+
+// maxPartitions bounds the partitions of all topics in one request. Kafka's KRaft
+// controller has the same bound, and the error beyond it; in ZooKeeper mode Kafka
+// takes any number, and a request of forty bytes can fill its memory.
+const maxPartitions = 10_000
+
+var errTooMany = refuse(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+
+// tooMany tells which of n topics are beyond maxPartitions, counted in their order;
+// one counts for a partition at least.
+func tooMany(n int, partitions func(int) int32) func(i int) bool {
+	sum := int64(0)
+	for i := range n {
+		if sum += int64(max(partitions(i), 1)); sum > maxPartitions {
+			return func(j int) bool { return j >= i }
+		}
+	}
+	return func(int) bool { return false }
 }
 
 // each calls do for 0 to n-1, several at a time.

@@ -16,7 +16,21 @@ import (
 func (m *Manager) Expand(ctx context.Context, requests []ExpandRequest, timeout time.Duration, validateOnly bool) []error {
 	deadline := time.Now().Add(timeout)
 	errs := make([]error, len(requests))
-	each(len(requests), func(i int) { errs[i] = m.expandOne(ctx, requests[i], validateOnly) })
+	view := m.view.Snapshot()
+	excessive := tooMany(len(requests), func(i int) int32 {
+		added := requests[i].Count
+		if t, ok := view.Topic(requests[i].Name); ok {
+			added -= int32(len(t.Partitions))
+		}
+		return added
+	})
+	each(len(requests), func(i int) {
+		if excessive(i) {
+			errs[i] = errTooMany
+			return
+		}
+		errs[i] = m.expandOne(ctx, requests[i], validateOnly)
+	})
 	if validateOnly {
 		return errs
 	}

@@ -58,8 +58,16 @@ func (h *createTopics) handle(ctx context.Context, r *server.Request, req *kmsg.
 	}
 	validateOnly := req.ValidateOnly && r.Header.Version >= 1
 	results := h.topics.Create(ctx, wanted, time.Duration(req.TimeoutMillis)*time.Millisecond, validateOnly)
+	var plain []kmsg.CreateTopicsResponseTopicConfig // of topics without configurations of their own
 	for i := range results {
-		h.fill(&resp.Topics[places[i]], &results[i])
+		if len(results[i].Configs) > 0 {
+			h.fill(&resp.Topics[places[i]], &results[i], h.configs(results[i].Configs))
+			continue
+		}
+		if plain == nil && results[i].Err == nil {
+			plain = h.configs(nil)
+		}
+		h.fill(&resp.Topics[places[i]], &results[i], plain)
 	}
 	return resp, nil
 }
@@ -78,7 +86,7 @@ func createRequest(t *kmsg.CreateTopicsRequestTopic) topics.CreateRequest {
 	return c
 }
 
-func (h *createTopics) fill(out *kmsg.CreateTopicsResponseTopic, res *topics.CreateResult) {
+func (h *createTopics) fill(out *kmsg.CreateTopicsResponseTopic, res *topics.CreateResult, configs []kmsg.CreateTopicsResponseTopicConfig) {
 	out.TopicID = res.ID // a topic that only did not show up in time has one, too
 	if res.Err != nil {
 		out.ErrorCode, out.ErrorMessage = h.codes.withMessage(res.Err)
@@ -87,12 +95,18 @@ func (h *createTopics) fill(out *kmsg.CreateTopicsResponseTopic, res *topics.Cre
 	}
 	out.NumPartitions = res.Partitions
 	out.ReplicationFactor = res.ReplicationFactor
-	for _, e := range h.settings.DescribeTopic(res.Configs) {
+	out.Configs = configs
+}
+
+// configs describes a topic's configuration, given its own values.
+func (h *createTopics) configs(own map[string]string) (out []kmsg.CreateTopicsResponseTopicConfig) {
+	for _, e := range h.settings.DescribeTopic(own) {
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
 		c.Name, c.ReadOnly, c.Source, c.IsSensitive = e.Name, e.ReadOnly, int8(e.Source), e.Sensitive
 		if !e.Null {
 			c.Value = stringPtr(e.Value)
 		}
-		out.Configs = append(out.Configs, c)
+		out = append(out, c)
 	}
+	return out
 }

@@ -26,12 +26,23 @@ type describeConfigs struct {
 
 func (h *describeConfigs) handle(ctx context.Context, _ *server.Request, req *kmsg.DescribeConfigsRequest) (*kmsg.DescribeConfigsResponse, error) {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
+	seen := make(map[describedResource]bool, len(req.Resources))
+	described := 0
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = q.ResourceType, q.ResourceName
 		out.ErrorMessage = stringPtr("") // Kafka's "no message" here
-		entries, err := h.entries(ctx, q)
+		resource := describedResource{q.ResourceType, strings.TrimSpace(q.ResourceName)}
+		var entries []config.Entry
+		err := error(nil)
+		if seen[resource] && described > maxDescribedAgain {
+			err = invalidRequest("Resource %s is named too often", resource.name)
+		} else {
+			entries, err = h.entries(ctx, q)
+		}
+		seen[resource] = true
+		described += len(entries)
 		if err != nil {
 			var text *string
 			if out.ErrorCode, text = h.codes.withMessage(err); text != nil {
@@ -47,6 +58,17 @@ func (h *describeConfigs) handle(ctx context.Context, _ *server.Request, req *km
 	}
 	return resp, nil
 }
+
+// describedResource is a resource in a form in which it is the same.
+type describedResource struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// maxDescribedAgain is how many configurations a response may have before a resource
+// that it has described is not described again. Kafka does it however often it is
+// asked to, which can make gigabytes of one request.
+const maxDescribedAgain = 5000
 
 func (h *describeConfigs) entries(ctx context.Context, q *kmsg.DescribeConfigsRequestResource) ([]config.Entry, error) {
 	switch q.ResourceType {

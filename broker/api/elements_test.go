@@ -1,8 +1,11 @@
 package api
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -46,4 +49,44 @@ func TestTooManyElements(t *testing.T) {
 		})
 	}
 	w.logs.await(t, "too many elements", 3)
+}
+
+// A request that names topics nobody has made makes so many of them and no more.
+func TestAutoCreationIsBounded(t *testing.T) {
+	w := newWorld(t)
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = true
+	for i := range maxAutoCreated + 500 {
+		req.Topics = append(req.Topics, kmsg.MetadataRequestTopic{Topic: kmsg.StringPtr(fmt.Sprint("t", i))})
+	}
+	resp := call[*kmsg.MetadataResponse](w, 12, req)
+	for _, topic := range resp.Topics {
+		if topic.ErrorCode != kerr.LeaderNotAvailable.Code {
+			t.Fatalf("%s: %d", *topic.Topic, topic.ErrorCode)
+		}
+	}
+	if n := len(w.topics.auto); n != maxAutoCreated || len(resp.Topics) != maxAutoCreated+500 {
+		t.Errorf("%d topics were made, %d answered for", n, len(resp.Topics))
+	}
+}
+
+// A resource that is named again and again is described only so often, however its
+// name is spelled.
+func TestDescribedAgain(t *testing.T) {
+	w := newWorld(t)
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for i := range 1000 {
+		req.Resources = append(req.Resources, kmsg.DescribeConfigsRequestResource{
+			ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: strings.Repeat(" ", i%3) + "1"})
+	}
+	entries, refused := 0, 0
+	for _, r := range call[*kmsg.DescribeConfigsResponse](w, 4, req).Resources {
+		entries += len(r.Configs)
+		if r.ErrorCode == kerr.InvalidRequest.Code {
+			refused++
+		}
+	}
+	if entries < maxDescribedAgain || entries > maxDescribedAgain+1000 || refused < 900 {
+		t.Errorf("%d configurations, %d resources refused", entries, refused)
+	}
 }

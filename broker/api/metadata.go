@@ -91,15 +91,24 @@ func (h *metadata) byName(ctx context.Context, w *metadataWriter, b []byte, topi
 		}
 	}
 	b = appendArray(b, len(names), w.flexible)
+	created := 0
 	for _, name := range names {
 		if known, ok := w.snapshot.Topic(name); ok {
 			b = w.topic(b, known)
-		} else {
-			b = w.noTopic(b, h.missing(ctx, name, mayCreate), &name, protocol.TopicID{})
+			continue
 		}
+		code := kerr.LeaderNotAvailable.Code // as if it were in the making: the client asks again
+		if created < maxAutoCreated || !mayCreate {
+			code = h.missing(ctx, name, mayCreate)
+			created++
+		}
+		b = w.noTopic(b, code, &name, protocol.TopicID{})
 	}
 	return w.end(b)
 }
+
+// maxAutoCreated bounds how many topics one request makes by naming them.
+const maxAutoCreated = 1000
 
 // missing is the code for a topic that does not exist, and makes it if it may:
 // the client will ask again.

@@ -119,3 +119,31 @@ func BenchmarkFetchSession10k(b *testing.B) {
 		})
 	}
 }
+
+// However many partitions clients name, those that exist not at all included, the
+// sessions keep no more than so many.
+func TestPartitionsOfAllSessionsAreBounded(t *testing.T) {
+	m := newCluster(nil).manager(t, 10)
+	const half = maxPartitions/2 + 1
+	first := m.Fetch(t.Context(), request(0, InitialEpoch, all("a", half, 0)...)).SessionID
+	if first == 0 {
+		t.Fatal("no session although there is room")
+	}
+	if id := m.Fetch(t.Context(), request(0, InitialEpoch, all("b", half, 0)...)).SessionID; id != 0 {
+		t.Error("a session although its partitions are too many with those of the other")
+	}
+	small := m.Fetch(t.Context(), request(0, InitialEpoch, all("b", 1, 0)...)).SessionID
+	if small == 0 {
+		t.Error("no session although there is room")
+	}
+	// Nor does one grow beyond.
+	expect(t, m.Fetch(t.Context(), request(small, 1, all("b", half, 0)...)), "FETCH_SESSION_ID_NOT_FOUND")
+	// What a session has let go of is free again.
+	m.Fetch(t.Context(), request(first, FinalEpoch))
+	if id := m.Fetch(t.Context(), request(0, InitialEpoch, all("b", half, 0)...)).SessionID; id == 0 {
+		t.Error("no session although there is room again")
+	}
+	if _, n := m.Count(); n != half || m.partitions != half {
+		t.Errorf("%d partitions are counted, of %d", m.partitions, n)
+	}
+}

@@ -27,9 +27,14 @@ type Manager struct {
 	slots  int
 	lookup Lookup
 
-	mu       sync.Mutex
-	sessions map[int32]*session
+	mu         sync.Mutex
+	sessions   map[int32]*session
+	partitions int // in the sessions, as their sizes say
 }
+
+// maxPartitions bounds the partitions of all sessions together, each of which takes
+// some 300 bytes. Who would have more does without a session.
+const maxPartitions = 250_000
 
 // session is a client's session. Its fields are guarded by Manager.mu, except
 // for the set, which belongs to whoever has set busy.
@@ -106,6 +111,12 @@ func (m *Manager) full(ctx context.Context, req *Request, keep bool) Response {
 // claim finds the session of an incremental request and takes it for this
 // request.
 func (m *Manager) claim(req *Request) (*session, error) {
+	var victim *session // grown too large
+	defer func() {
+		if victim != nil {
+			victim.set.close()
+		}
+	}()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.sessions[req.SessionID]
@@ -116,6 +127,10 @@ func (m *Manager) claim(req *Request) (*session, error) {
 		return nil, kerr.InvalidFetchSessionEpoch
 	case s.set.byID != req.ByID:
 		return nil, kerr.FetchSessionTopicIDError
+	case m.partitions+len(req.Partitions) > maxPartitions && len(req.Partitions) > len(req.Forgotten):
+		m.remove(s)
+		victim = s
+		return nil, kerr.FetchSessionIDNotFound
 	}
 	s.epoch = nextEpoch(s.epoch)
 	s.busy = true
@@ -135,6 +150,9 @@ func (m *Manager) release(s *session) {
 	size := s.set.size()
 	m.mu.Lock()
 	s.busy = false
+	if !s.gone {
+		m.partitions += size - s.size
+	}
 	s.size = size
 	s.lastUsed = time.Now()
 	gone := s.gone
@@ -160,6 +178,7 @@ func (m *Manager) remove(s *session) *session {
 		return nil
 	}
 	delete(m.sessions, s.id)
+	m.partitions -= s.size
 	s.gone = true
 	if s.busy {
 		return nil // whoever uses it will close it
@@ -172,6 +191,10 @@ func (m *Manager) admit(set *set, follower bool) int32 {
 	now := time.Now()
 	s := &session{epoch: 1, follower: follower, size: set.size(), created: now, lastUsed: now, set: set}
 	m.mu.Lock()
+	if m.partitions+s.size > maxPartitions {
+		m.mu.Unlock()
+		return 0
+	}
 	var victim *session
 	if len(m.sessions) >= m.slots {
 		worst := m.worst(s, now)
@@ -185,6 +208,7 @@ func (m *Manager) admit(set *set, follower bool) int32 {
 		s.id = rand.Int32N(math.MaxInt32-1) + 1
 	}
 	m.sessions[s.id] = s
+	m.partitions += s.size
 	m.mu.Unlock()
 	if victim != nil {
 		victim.set.close()
