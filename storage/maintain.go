@@ -162,7 +162,7 @@ func (s *Store) removeDeleted(d *directory, now time.Time) error {
 // purge removes the files of segments that were dropped a while ago.
 func (s *Store) purge(d *directory, now time.Time) error {
 	for _, h := range s.snapshot(nil, d) {
-		if _, err := h.log.PurgeDeleted(now); err != nil && s.serves(h) {
+		if _, err := h.log.PurgeDeleted(now, false); err != nil && s.serves(h) {
 			return fmt.Errorf("remove dropped segments of %v: %w", h.tp, err)
 		}
 	}

@@ -237,7 +237,7 @@ func (w *world) maintain() error {
 	}
 	w.note("purge %s", d.path)
 	for _, h := range w.logs() {
-		if _, err := h.log.PurgeDeleted(time.Now().Add(time.Hour)); err != nil {
+		if _, err := h.log.PurgeDeleted(time.Now().Add(time.Hour), false); err != nil {
 			return err
 		}
 	}
