@@ -83,12 +83,16 @@ func (f osFile) Allocate(size int64) error {
 	return f.fill(size)
 }
 
-// fill is Allocate where the file system does not know how: it overwrites the
-// file, with bytes that none can compress or leave out.
+// fill is Allocate where the file system does not know how: it extends the file
+// with bytes that none can compress or leave out. Holes in the file stay.
 func (f osFile) fill(size int64) error {
+	begin, err := f.Size()
+	if err != nil {
+		return err
+	}
 	noise := rand.NewChaCha8([32]byte{})
 	block := make([]byte, 64<<10)
-	for at := int64(0); at < size; at += int64(len(block)) {
+	for at := begin; at < size; at += int64(len(block)) {
 		noise.Read(block) // never fails
 		if _, err := f.WriteAt(block[:min(int64(len(block)), size-at)], at); err != nil {
 			return err

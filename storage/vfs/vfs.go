@@ -62,8 +62,8 @@ type File interface {
 	// Truncate cuts the file or extends it with zeros (sparsely).
 	Truncate(size int64) error
 	// Allocate makes sure that the first size bytes have their blocks on the
-	// disk, and extends a shorter file to that size. After an error some of the
-	// blocks, and of the size, may be there.
+	// disk, and extends a shorter file to that size, with bytes that need not be
+	// zeros. After an error some of the blocks, and of the size, may be there.
 	Allocate(size int64) error
 	// Sync makes the content and the size of the file durable. After an error
 	// nothing is known about what reached the disk, and a second Sync that
