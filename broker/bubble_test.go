@@ -34,10 +34,11 @@ type host struct {
 	disk  *vfs.Mem
 	store *zkserver.MemStore
 
-	onSync   atomic.Pointer[func(name string)]
-	open     atomic.Int64 // files
-	mostOpen atomic.Int64
-	badDisk  atomic.Pointer[string] // a log directory in which no file can be opened, written or synced
+	onSync    atomic.Pointer[func(name string)]
+	open      atomic.Int64 // files
+	mostOpen  atomic.Int64
+	badDisk   atomic.Pointer[string] // a log directory in which no file can be opened, written or synced
+	storeFull atomic.Bool            // the embedded ZooKeeper's store has no room
 
 	mu        sync.Mutex
 	listeners map[string]*inproc.Listener
@@ -62,11 +63,26 @@ func (h *host) env() Env {
 		Dial:     h.dial,
 		Hostname: func(context.Context) string { return "machine" },
 		OpenZooKeeperStore: func(string) (zkserver.Store, error) {
-			return h.store, nil
+			return fullStore{h.store, h}, nil
 		},
 		Logger: slog.New(slog.DiscardHandler),
 	}
 }
+
+// fullStore is the host's store, which may have no room.
+type fullStore struct {
+	*zkserver.MemStore
+	host *host
+}
+
+func (s fullStore) Commit(changes []zkserver.Change) error {
+	if s.host.storeFull.Load() {
+		return fmt.Errorf("%w: %w", zkserver.ErrNoRoom, vfs.ErrNoSpace)
+	}
+	return s.MemStore.Commit(changes)
+}
+
+func (s fullStore) HasRoom() bool { return !s.host.storeFull.Load() }
 
 // watchedDisk calls the host's onSync before a file is made durable.
 type watchedDisk struct {

@@ -6,13 +6,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta"
 )
 
 // failures tells the controller that a log directory of this broker has failed
 // (KIP-112). The controller then asks this broker for all of its replicas, is
 // answered which of them are gone, and lets clients know that they have no leader.
+// When there is room again for replicas that could not be created, it is told the
+// same, and finds them to be there.
 type failures struct {
 	zk     *zkmeta.Client
 	id     int32
@@ -27,8 +28,8 @@ func newFailures(zk *zkmeta.Client, id int32, logger *slog.Logger) *failures {
 	return &failures{zk: zk, id: id, logger: logger, pending: make(chan struct{}, 1)}
 }
 
-// happened is for storage.Store.OnDirFailure. It returns at once.
-func (f *failures) happened(string, []protocol.TopicPartition) {
+// happened returns at once.
+func (f *failures) happened() {
 	select {
 	case f.pending <- struct{}{}:
 	default:
@@ -65,7 +66,7 @@ func (f *failures) notify(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		f.logger.Warn("the controller does not know yet that a log directory has failed", "error", err, "again in", pause)
+		f.logger.Warn("the controller does not know yet that a log directory has failed, or has room again", "error", err, "again in", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,19 @@ func TestFailedDirectoryInBubble(t *testing.T) {
 			if leader != want {
 				t.Errorf("partition %d: clients are told leader %d, want %d (lost: %v)", p, leader, want, lost)
 			}
+		}
+		// The others are served, and new partitions go to the directory that is left.
+		for p := range int32(partitions) {
+			if !slices.Contains(lost, p) {
+				if got := consume(t, h, "t", p, 2); !slices.Equal(got, []string{"before", "after"}) {
+					t.Errorf("partition %d has %q", p, got)
+				}
+			}
+		}
+		createTopic(t, c, "new", partitions, nil)
+		produce(t, c, "new", partitions, "a record")
+		for p := range int32(partitions) {
+			consume(t, h, "new", p, 1)
 		}
 	})
 }

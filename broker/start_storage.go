@@ -10,6 +10,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
@@ -142,7 +143,8 @@ func (p *parts) loadLogs(ctx context.Context) error {
 
 func (p *parts) startFailures(ctx context.Context) error {
 	p.failures = newFailures(p.zk, p.id, p.logger)
-	p.store.OnDirFailure(p.failures.happened)
+	p.store.OnDirFailure(func(string, []protocol.TopicPartition) { p.failures.happened() })
+	p.store.OnRoom(p.failures.happened)
 	return p.failures.start(ctx)
 }
 

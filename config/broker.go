@@ -63,6 +63,7 @@ type Storage struct {
 	RecoveryCheckpointInterval time.Duration // log.flush.offset.checkpoint.interval.ms
 	StartCheckpointInterval    time.Duration // log.flush.start.offset.checkpoint.interval.ms
 	HWCheckpointInterval       time.Duration // replica.high.watermark.checkpoint.interval.ms
+	ReserveBytes               int64         // gracchus.log.reserve.bytes: room kept in each directory for when its disk is full; 0: none
 	MaxOpenFiles               int           // gracchus.log.max.open.files: bound of the descriptor cache; 0: from the process's limit
 }
 

@@ -121,6 +121,7 @@ func storageOf(v values) Storage {
 		RecoveryCheckpointInterval: v.millis("log.flush.offset.checkpoint.interval.ms"),
 		StartCheckpointInterval:    v.millis("log.flush.start.offset.checkpoint.interval.ms"),
 		HWCheckpointInterval:       v.millis("replica.high.watermark.checkpoint.interval.ms"),
+		ReserveBytes:               v.int64("gracchus.log.reserve.bytes"),
 		MaxOpenFiles:               int(v.int32("gracchus.log.max.open.files")),
 	}
 }

@@ -164,7 +164,7 @@ func (t *term) readLogDirEvents() error {
 		if !live || b.outbox == nil {
 			continue
 		}
-		t.logger.Warn("a log directory has failed", "broker", id)
+		t.logger.Warn("a broker asks for its replicas: a log directory has failed, or has room again", "broker", id)
 		hosted := t.st.selectPartitions(func(p *partition) bool {
 			return p.stored && p.status != statusDeleting && contains(p.assignment.Replicas, id)
 		})
@@ -203,6 +203,7 @@ func (t *term) readISRChanges() error {
 // which were removed.
 func (t *term) readReceipts(receipts []receipt) error {
 	failed := map[int32]map[protocol.TopicPartition]bool{}
+	back := false
 	for _, r := range receipts {
 		b, live := t.st.brokers[r.broker]
 		if !live || b.Epoch != r.epoch || r.term != t.claim.Epoch {
@@ -220,8 +221,9 @@ func (t *term) readReceipts(receipts []receipt) error {
 					failed[r.broker] = map[protocol.TopicPartition]bool{}
 				}
 				failed[r.broker][tp] = true
-			case code == 0:
+			case code == 0 && b.offline[tp]:
 				delete(b.offline, tp)
+				back = true
 			}
 		}
 		t.replicasRemoved(r)
@@ -229,6 +231,11 @@ func (t *term) readReceipts(receipts []receipt) error {
 	if len(failed) > 0 {
 		err := t.replicasWentOffline(func(id int32, tp protocol.TopicPartition) bool { return failed[id][tp] })
 		if err != nil {
+			return err
+		}
+	}
+	if back { // there was no room for it on the disk, say, and now there is
+		if err := t.electLeaderless(); err != nil {
 			return err
 		}
 	}

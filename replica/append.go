@@ -58,7 +58,8 @@ type AppendResult struct {
 // UnknownTopicOrPartition by role; InvalidRequiredAcks; InvalidTopicException for
 // an internal topic; NotEnoughReplicas if acks=all cannot be had; else those of
 // record.ValidateForLeader and commitlog.Log.AppendAsLeader. After an error
-// nothing was appended, except after KafkaStorageError: then it is not known.
+// nothing was appended, except after KafkaStorageError: then it is not known,
+// unless the disk is full (see vfs.NoRoom).
 func (p *Partition) Append(records []byte, req AppendRequest) (AppendResult, error) {
 	if !ValidAcks(req.Acks) {
 		return AppendResult{}, fmt.Errorf("append to %v with acks=%d: %w", p.tp, req.Acks, kerr.InvalidRequiredAcks)

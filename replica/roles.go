@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // RoleChange is what a LeaderAndIsr request says about one partition.
@@ -30,7 +31,8 @@ type RoleChange struct {
 // has one entry for each change, nil if it was applied, or is older than what is
 // known of the partition's state. They wrap, as in Kafka:
 //
-//   - kerr.KafkaStorageError: the partition's log directory has failed;
+//   - kerr.KafkaStorageError: the partition's log directory has failed, or there is
+//     no room to create its log;
 //   - InconsistentTopicID: the log here belongs to another incarnation;
 //   - StaleControllerEpoch: the leader epoch is not newer than the known one;
 //   - UnknownTopicOrPartition: this broker is none of the replicas.
@@ -117,7 +119,9 @@ func (r *Replicas) nextRole(c *RoleChange, current *role, configs map[string]top
 		return nil, nil
 	}
 	log, err := r.openLog(c, configs)
-	if errors.Is(err, kerr.KafkaStorageError) {
+	if vfs.NoRoom(err) {
+		return nil, err // another request can succeed
+	} else if errors.Is(err, kerr.KafkaStorageError) {
 		return &role{gone: kerr.KafkaStorageError, leader: -1, leaderEpoch: current.leaderEpoch}, err
 	} else if err != nil {
 		return nil, err

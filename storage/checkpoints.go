@@ -121,8 +121,19 @@ func (c *checkpoints) forget(tp protocol.TopicPartition) error {
 	return nil
 }
 
+// updateAll is update for all files.
+func (c *checkpoints) updateAll() error {
+	for kind := range checkpointKinds {
+		if err := c.update(kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // update writes one file if it does not say what it should. Errors have taken
-// the directory offline.
+// the directory offline, unless there is no room (see vfs.NoRoom): then the file
+// says what it said before.
 //
 // A log may call it while it holds its own lock (see commitlog's OnTruncate),
 // so nothing here waits for a log's lock while holding mu: all that is read of a

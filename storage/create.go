@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // errStopped answers what comes after Stop.
@@ -77,21 +79,29 @@ func (s *Store) claim(tp protocol.TopicPartition) (release func(), h *hosted, er
 	}, h, nil
 }
 
-// create makes a new log. The caller has claimed tp.
+// create makes a new log, in the next best directory if the best one fails or has
+// no room for it. The caller has claimed tp.
 func (s *Store) create(tp protocol.TopicPartition, cfg *config.Topic, isNew bool) (*hosted, error) {
 	candidates := s.byFewestPartitions()
 	if !isNew && len(candidates) < len(s.dirs) {
 		return nil, fmt.Errorf("it may be in a log directory that is offline: %w", kerr.KafkaStorageError)
 	}
+	var noRoom error
 	for _, d := range candidates {
 		h, err := s.createIn(d, tp, cfg)
 		if err == nil {
 			return h, nil
 		}
-		if d.online() {
+		if vfs.NoRoom(err) {
+			noRoom = err
+		} else if d.online() {
 			return nil, err
 		}
-		s.logger.Warn("partition is created elsewhere", "partition", tp.String(), "dir", d.path, "err", err)
+		s.logger.Warn("partition cannot be created here", "partition", tp.String(), "dir", d.path, "err", err)
+	}
+	if noRoom != nil {
+		s.uncreated.Store(true)
+		return nil, noRoom
 	}
 	return nil, fmt.Errorf("no log directory is online: %w", kerr.KafkaStorageError)
 }
@@ -107,7 +117,11 @@ func (s *Store) createIn(d *directory, tp protocol.TopicPartition, cfg *config.T
 	if err := d.checkpoints.forget(tp); err != nil {
 		return nil, err
 	}
-	log, err := commitlog.Open(s.options(d, d.join(tp.String()), tp, cfg, commitlog.Options{}))
+	path := d.join(tp.String())
+	log, err := commitlog.Open(s.options(d, path, tp, cfg, commitlog.Options{}))
+	if vfs.NoRoom(err) {
+		return nil, errors.Join(err, d.fs.RemoveAll(path))
+	}
 	if err != nil {
 		if errors.Is(err, kerr.KafkaStorageError) {
 			d.fail(err)
@@ -124,16 +138,19 @@ func (s *Store) createIn(d *directory, tp protocol.TopicPartition, cfg *config.T
 }
 
 // byFewestPartitions returns the directories that are online, the one for the
-// next partition first.
+// next partition first. Kafka looks at their number only; here those that are full
+// come last, for nothing could be appended there.
 func (s *Store) byFewestPartitions() []*directory {
 	var online []*directory
-	counts := map[*directory]int32{}
+	counts, full := map[*directory]int32{}, map[*directory]bool{}
 	for _, d := range s.dirs {
 		if d.online() {
 			online = append(online, d)
-			counts[d] = d.present.Load()
+			counts[d], full[d] = d.present.Load(), d.room.full.Load()
 		}
 	}
-	slices.SortStableFunc(online, func(a, b *directory) int { return int(counts[a]) - int(counts[b]) })
+	slices.SortStableFunc(online, func(a, b *directory) int {
+		return cmp.Or(boolCompare(full[a], full[b]), int(counts[a])-int(counts[b]))
+	})
 	return online
 }

@@ -103,7 +103,7 @@ func TestDeleteMovesAside(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	if err := s.removeDeleted(s.dirs[0], now.Add(defaultDeleteDelay/2)); err != nil || len(deleteDirs(t, mem, "/a")) != 1 {
+	if err := s.removeDeleted(s.dirs[0], now.Add(defaultDeleteDelay/2), defaultDeleteDelay); err != nil || len(deleteDirs(t, mem, "/a")) != 1 {
 		t.Errorf("removed too early, %v", err)
 	}
 	stop(t, s)
@@ -114,7 +114,7 @@ func TestDeleteMovesAside(t *testing.T) {
 	if _, ok := s.Log(name); !ok {
 		t.Error("the new one is gone")
 	}
-	if err := s.removeDeleted(s.dirs[0], time.Now().Add(2*defaultDeleteDelay)); err != nil || len(deleteDirs(t, mem, "/a")) != 0 {
+	if err := s.removeDeleted(s.dirs[0], time.Now().Add(2*defaultDeleteDelay), defaultDeleteDelay); err != nil || len(deleteDirs(t, mem, "/a")) != 0 {
 		t.Errorf("not removed, %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // Delete removes partitions: when it returns they are gone, also after a power
@@ -66,17 +67,20 @@ func (s *Store) delete(tp protocol.TopicPartition) (*directory, error) {
 	d.present.Add(-1)
 	d.checkpoints.remove(h)
 	if err := d.setAside(filepath.Base(h.log.Dir()), tp); err != nil {
-		d.fail(err)
+		d.blame(err)
 		return nil, storageError(err)
 	}
 	s.logger.Debug("partition deleted", "partition", tp.String(), "dir", d.path)
 	return d, nil
 }
 
-// setAside renames a partition's directory to what waits for its removal.
+// setAside renames a partition's directory to what waits for its removal. On a
+// disk without room for the longer name it is removed at once.
 func (d *directory) setAside(name string, tp protocol.TopicPartition) error {
 	path := d.join(deletedDirName(tp))
-	if err := d.fs.Rename(d.join(name), path); err != nil {
+	if err := d.fs.Rename(d.join(name), path); vfs.NoRoom(err) {
+		return d.fs.RemoveAll(d.join(name))
+	} else if err != nil {
 		return err
 	}
 	d.removals.add(path, time.Now())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,12 +22,13 @@ const lockFile = ".lock"
 // directory is one of the paths in log.dirs.
 //
 // It is online until the first I/O error on any file in it and never comes back
-// while the process runs. Going offline is a single atomic step that any
+// while the process runs; that there is no room is none, see room. Going offline is a single atomic step that any
 // goroutine may take in the middle of an operation; the store's failure loop
 // then draws the consequences.
 type directory struct {
 	path string     // absolute
 	fs   *watchedFS // for everything in the directory
+	room room
 
 	failure atomic.Pointer[error] // why it is offline; nil while online
 	failed  chan<- *directory     // told once, never blocks: it has room for every directory
@@ -48,9 +50,10 @@ type directory struct {
 	flushKick   chan struct{} // asks to look at flush.ms again; has room for one
 }
 
-func newDirectory(path string, fsys vfs.FS, failed chan<- *directory) *directory {
+func newDirectory(path string, fsys vfs.FS, reserve int64, failed chan<- *directory, logger *slog.Logger) *directory {
 	d := &directory{path: path, failed: failed, kick: make(chan struct{}, 1), flushKick: make(chan struct{}, 1)}
 	d.fs = &watchedFS{fs: fsys, dir: d}
+	d.room = room{dir: d, fs: fsys, size: reserve, logger: logger, wake: make(chan struct{}, 1)}
 	d.checkpoints.dir = d
 	return d
 }
@@ -83,6 +86,14 @@ func (d *directory) fail(err error) {
 	}
 }
 
+// blame takes the directory offline for what an operation on it came to, unless
+// there was only no room for it.
+func (d *directory) blame(err error) {
+	if !vfs.NoRoom(err) {
+		d.fail(err)
+	}
+}
+
 // storageError makes err one that wraps kerr.KafkaStorageError.
 func storageError(err error) error {
 	if errors.Is(err, kerr.KafkaStorageError) {
@@ -110,6 +121,7 @@ func (d *directory) prepare() error {
 		return nil
 	}
 	d.lock = lock
+	d.room.find()
 	return d.readMeta()
 }
 

@@ -24,6 +24,27 @@ func (s *Store) OnAllFailed(f func(error)) {
 	s.onFatal = append(s.onFatal, f)
 }
 
+// OnRoom has f called when a log directory is no longer full and there are
+// partitions that could not be created for it. To be called before Start. f must
+// not block.
+func (s *Store) OnRoom(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onRoom = append(s.onRoom, f)
+}
+
+func (s *Store) retryCreations() {
+	if !s.uncreated.Swap(false) {
+		return
+	}
+	s.mu.RLock()
+	onRoom := s.onRoom
+	s.mu.RUnlock()
+	for _, f := range onRoom {
+		f()
+	}
+}
+
 // watchFailures draws the consequences of directories that fail.
 func (s *Store) watchFailures(ctx context.Context) {
 	for {

@@ -71,12 +71,12 @@ func TestDirectoryFailsAlone(t *testing.T) {
 			t.Errorf("fatal: %v", <-fatal)
 		}
 
-		faults.Inject(vfs.FailOp(vfs.OpWrite, "/b/t-1", vfs.ErrNoSpace))
+		faults.Inject(vfs.FailOp(vfs.OpWrite, "/b/t-1", vfs.ErrInjected))
 		if err := appendOne(logs[1]); !errors.Is(err, kerr.KafkaStorageError) {
-			t.Errorf("append to a full disk: %v", err)
+			t.Errorf("append to a failing disk: %v", err)
 		}
 		synctest.Wait()
-		if err := <-fatal; !errors.Is(err, kerr.KafkaStorageError) || !errors.Is(err, vfs.ErrNoSpace) {
+		if err := <-fatal; !errors.Is(err, kerr.KafkaStorageError) || !errors.Is(err, vfs.ErrInjected) {
 			t.Errorf("the last directory failed: %v", err)
 		}
 		if _, err := s.Create(tp("new", 1), protocol.TopicID{1}, smallTopic(), true); !errors.Is(err, kerr.KafkaStorageError) {

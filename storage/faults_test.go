@@ -13,8 +13,8 @@ import (
 )
 
 // TestDiskFaults does random things to a Store, lets one file operation fail
-// (an I/O error, a full disk in the middle of a write, an fsync that loses what
-// was written) and goes on for a while before the power goes too. The directory
+// (an I/O error, also in the middle of a write, an fsync that loses what was
+// written) and goes on for a while before the power goes too. The directory
 // with the fault must be offline from then on and the others in service; and as
 // in TestPowerLoss nothing is lost that was promised, neither before nor after
 // the fault.
@@ -41,7 +41,7 @@ func (w *world) runWithFault() error {
 		faulty, w.faulted, w.lossy = c.Name, true, c.Op == vfs.OpSync
 		w.note("FAULT at %s %s", c.Op, c.Name)
 		if c.Op == vfs.OpWrite {
-			return &vfs.ShortWrite{N: w.odds.IntN(c.Len + 1), Err: vfs.ErrNoSpace}
+			return &vfs.ShortWrite{N: w.odds.IntN(c.Len + 1), Err: vfs.ErrInjected}
 		}
 		return vfs.ErrInjected
 	}

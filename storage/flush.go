@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 const (
@@ -75,7 +76,8 @@ func (s *Store) flush(ctx context.Context, d *directory) {
 			if ctx.Err() != nil || !d.online() {
 				return
 			}
-			if err := s.flushLog(h, last, now); err != nil && d.online() && s.serves(h) {
+			// Without room for the log's small files the next round tries again.
+			if err := s.flushLog(h, last, now); err != nil && !vfs.NoRoom(err) && d.online() && s.serves(h) {
 				if errors.Is(err, kerr.KafkaStorageError) {
 					d.fail(err)
 					return

@@ -97,13 +97,21 @@ func (s *Store) Identify(brokerID int32, clusterID string) error {
 		}
 	}
 	for _, d := range s.dirs {
+		if !d.online() {
+			continue
+		}
+		if err := d.room.begin(); err != nil {
+			d.fail(fmt.Errorf("reserve room: %w", err))
+		}
+	}
+	for _, d := range s.dirs {
 		want := d.meta
 		want.BrokerID, want.ClusterID = brokerID, clusterID
 		if !d.online() || d.hasMeta && want == d.meta {
 			continue
 		}
 		if err := vfs.WriteFileAtomic(d.fs, d.join(metaFile), want.encode(time.Now())); err != nil {
-			d.fail(fmt.Errorf("write %s: %w", metaFile, err))
+			d.fail(fmt.Errorf("write %s (%d bytes are free): %w", metaFile, d.room.free(), err))
 			continue
 		}
 		d.meta, d.hasMeta = want, true

@@ -18,6 +18,7 @@ import (
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // progressInterval is how often a long load says how far it is.
@@ -118,7 +119,7 @@ func (s *Store) sortOut(all []*found, onDisk map[*directory]*lines) []*found {
 		case f.kind == unbornDir:
 			s.logger.Warn("partition whose creation was cut short is removed", "dir", f.dir.join(f.name))
 			if err := f.dir.setAside(f.name, f.tp); err != nil {
-				f.dir.fail(err)
+				f.dir.blame(err)
 			}
 		case f.kind == strayDir:
 			// Somebody set it aside and will want to look at it; it is not ours to touch.
@@ -192,6 +193,9 @@ func (s *Store) openFound(f *found, l *lines, cfg *config.Topic) error {
 	}))
 	if err != nil {
 		d.tainted.Store(true)
+		if vfs.NoRoom(err) {
+			err = fmt.Errorf("there is no room to recover it, %d bytes are free; make some and start again: %w", d.room.free(), err)
+		}
 		if errors.Is(err, kerr.KafkaStorageError) || !d.online() {
 			d.fail(err)
 			return nil
@@ -225,6 +229,7 @@ func (s *Store) options(d *directory, path string, tp protocol.TopicPartition, c
 	o.Files, o.ProducerIDExpiration = s.files, s.cfg.ProducerExpiration
 	o.Logger = s.logger
 	o.OnTruncate = d.lowerOffsets
+	o.HasRoom = d.room.check
 	return o
 }
 
@@ -242,14 +247,12 @@ func (d *directory) lowerOffsets() error {
 }
 
 // endLoad brings the checkpoints into line with what the logs really have, and
-// puts the directory into service.
+// puts the directory into service. Without room for that nothing is appended until
+// they are.
 func (s *Store) endLoad(d *directory) {
 	d.loaded.Store(true)
-	for kind := range checkpointKinds {
-		if err := d.checkpoints.update(kind); err != nil {
-			d.fail(err)
-			return
-		}
+	if err := d.checkpoints.updateAll(); err != nil {
+		d.blame(err)
 	}
 }
 

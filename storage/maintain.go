@@ -2,8 +2,11 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // Intervals that Kafka has no setting for.
@@ -14,6 +17,8 @@ const (
 	// purgeInterval is how often the logs are asked for dropped segments whose
 	// file.delete.delay.ms is over.
 	purgeInterval = 10 * time.Second
+	// roomInterval is how often a full directory is looked at for room.
+	roomInterval = time.Second
 	// defaultDeleteDelay is Kafka's log.segment.delete.delay.ms.
 	defaultDeleteDelay = time.Minute
 )
@@ -74,20 +79,25 @@ func (s *Store) maintain(ctx context.Context, d *directory) {
 	now := time.Now()
 	initial := s.cfg.InitialTaskDelay
 	soon := &task{run: checkpoint(recoveryPoints, logStarts, highWatermarks, cleanerOffsets)}
-	remove := &task{run: func(now time.Time) error { return s.removeDeleted(d, now) }}
+	remove := &task{run: func(now time.Time) error { return s.removeDeleted(d, now, s.deleteDelay()) }}
+	makeRoom := &task{run: func(now time.Time) error { return s.makeRoom(d, now) }}
 	tasks := []*task{
 		{every: s.cfg.HWCheckpointInterval, next: after(now, s.cfg.HWCheckpointInterval), run: checkpoint(highWatermarks)},
 		{every: s.cfg.RecoveryCheckpointInterval, next: after(now, initial+s.cfg.RecoveryCheckpointInterval), run: checkpoint(recoveryPoints)},
 		{every: s.cfg.StartCheckpointInterval, next: after(now, initial+s.cfg.StartCheckpointInterval), run: func(time.Time) error { return s.checkpointStarts(d) }},
 		{every: s.cfg.ProducerExpirationCheck, next: after(now, s.cfg.ProducerExpirationCheck), run: func(now time.Time) error { return s.expireProducers(d, now) }},
-		{every: purgeInterval, next: after(now, purgeInterval), run: func(now time.Time) error { return s.purge(d, now) }},
+		{every: purgeInterval, next: after(now, purgeInterval), run: func(now time.Time) error { return s.purge(d, now, false) }},
 		soon,
 		remove,
+		makeRoom,
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		_, remove.next = d.removals.peek(s.deleteDelay())
+		if makeRoom.next.IsZero() && d.room.full.Load() {
+			makeRoom.next = time.Now().Add(roomInterval)
+		}
 		if due := earliest(tasks); due.IsZero() {
 			timer.Stop()
 		} else {
@@ -101,6 +111,9 @@ func (s *Store) maintain(ctx context.Context, d *directory) {
 				soon.next = time.Now().Add(checkpointDelay)
 			}
 			continue
+		case <-d.room.wake:
+			s.cleaner.Soon()
+			continue
 		case <-timer.C:
 		}
 		now := time.Now()
@@ -112,6 +125,9 @@ func (s *Store) maintain(ctx context.Context, d *directory) {
 			if err := t.run(now); err != nil {
 				if !d.online() {
 					return // said by whoever retires the directory
+				}
+				if vfs.NoRoom(err) {
+					continue // said when the directory became full
 				}
 				s.logger.Error("maintenance of a log directory failed", "dir", d.path, "err", err)
 			}
@@ -146,23 +162,43 @@ func (s *Store) deleteDelay() time.Duration {
 }
 
 // removeDeleted removes the directories that have been waiting long enough.
-func (s *Store) removeDeleted(d *directory, now time.Time) error {
+func (s *Store) removeDeleted(d *directory, now time.Time, delay time.Duration) error {
 	for {
-		path, found := d.removals.pop(now, s.deleteDelay())
+		path, found := d.removals.pop(now, delay)
 		if !found {
 			return nil
 		}
 		if err := d.fs.RemoveAll(path); err != nil {
+			d.removals.add(path, now)
 			return fmt.Errorf("remove a deleted partition: %w", storageError(err))
 		}
 		s.logger.Debug("files of a deleted partition removed", "dir", path)
 	}
 }
 
-// purge removes the files of segments that were dropped a while ago.
-func (s *Store) purge(d *directory, now time.Time) error {
+// makeRoom removes what waits for its removal in a full directory, without delay:
+// room is worth more there than a second thought. Then it looks whether there is
+// enough to go on.
+func (s *Store) makeRoom(d *directory, now time.Time) error {
+	if err := errors.Join(s.removeDeleted(d, now, 0), s.purge(d, now, true)); err != nil {
+		return err
+	}
+	if !d.room.restore() {
+		return nil
+	}
+	if err := d.checkpoints.updateAll(); err != nil {
+		return err
+	}
+	d.room.over()
+	s.retryCreations()
+	return nil
+}
+
+// purge removes the files of segments that were dropped a while ago, or in a hurry
+// all of them.
+func (s *Store) purge(d *directory, now time.Time, hurry bool) error {
 	for _, h := range s.snapshot(nil, d) {
-		if _, err := h.log.PurgeDeleted(now); err != nil && s.serves(h) {
+		if _, err := h.log.PurgeDeleted(now, hurry); err != nil && s.serves(h) {
 			return fmt.Errorf("remove dropped segments of %v: %w", h.tp, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // step does one random thing.
@@ -84,6 +85,7 @@ func (w *world) create(name protocol.TopicPartition) error {
 	w.note("create %v", name)
 	log, err := w.store.Create(name, id, w.topic, true)
 	if err != nil {
+		p.gone = vfs.NoRoom(err)
 		return err
 	}
 	if log.EndOffset() != 0 || log.TopicID() != id {
@@ -114,12 +116,16 @@ func (w *world) append(name protocol.TopicPartition, p *part, log *commitlog.Log
 	sent.SetLeaderEpoch(p.epoch)
 	h.batches = append(h.batches, sent)
 	info, err := log.AppendAsLeader(batch, p.epoch, record.Client)
+	if vfs.NoRoom(err) { // then nothing is left
+		h.batches = h.batches[:len(h.batches)-1]
+	}
 	if err != nil {
 		return fmt.Errorf("append to %v: %w", name, err)
 	}
 	if info.FirstOffset != sent.BaseOffset() || info.LastOffset != sent.LastOffset() || info.Duplicate {
 		return fmt.Errorf("append to %v at %d: %+v", name, sent.BaseOffset(), info)
 	}
+	p.cutting = false
 	p.next[producer] += int32(records)
 	w.note("%v: append %d…%d", name, info.FirstOffset, info.LastOffset)
 	if w.topic.FlushMessages == 1 {
@@ -178,7 +184,7 @@ func (w *world) truncate(name protocol.TopicPartition, p *part, log *commitlog.L
 	w.note("%v: truncate to %d", name, to)
 	w.fork(p, h.upTo(to))
 	err := log.TruncateTo(to)
-	p.cutting = err != nil
+	p.cutting = err != nil || w.scarce // until something is appended
 	if err != nil {
 		return fmt.Errorf("truncate %v: %w", name, err)
 	}
@@ -192,7 +198,7 @@ func (w *world) restart(name protocol.TopicPartition, p *part, log *commitlog.Lo
 	w.fork(p, history{from: to})
 	p.synced, p.restarted = 0, true
 	err := log.TruncateFullyAndStartAt(to)
-	p.cutting = err != nil
+	p.cutting = err != nil || w.scarce
 	if err != nil {
 		return fmt.Errorf("restart %v: %w", name, err)
 	}
@@ -226,6 +232,10 @@ func (w *world) delete(name protocol.TopicPartition, p *part) error {
 // maintain does what the background would do.
 func (w *world) maintain() error {
 	d := w.store.dirs[w.rng.IntN(len(w.store.dirs))]
+	if d.room.full.Load() && w.rng.IntN(2) == 0 {
+		w.note("make room in %s", d.path)
+		return w.store.makeRoom(d, time.Now())
+	}
 	switch n := w.rng.IntN(10); {
 	case n < 8:
 		kind := checkpointKind(n / 2)
@@ -233,11 +243,11 @@ func (w *world) maintain() error {
 		return d.checkpoints.update(kind)
 	case n == 8:
 		w.note("remove deleted partitions of %s", d.path)
-		return w.store.removeDeleted(d, time.Now().Add(time.Hour))
+		return w.store.removeDeleted(d, time.Now().Add(time.Hour), 0)
 	}
 	w.note("purge %s", d.path)
 	for _, h := range w.logs() {
-		if _, err := h.log.PurgeDeleted(time.Now().Add(time.Hour)); err != nil {
+		if _, err := h.log.PurgeDeleted(time.Now().Add(time.Hour), false); err != nil {
 			return err
 		}
 	}
@@ -247,7 +257,11 @@ func (w *world) maintain() error {
 // restartCleanly stops the Store and opens it again.
 func (w *world) restartCleanly() error {
 	w.note("stop")
-	if err := w.store.Stop(context.Background()); err != nil {
+	err := w.store.Stop(context.Background())
+	if w.noRoom(err) {
+		return w.kill() // as good as that
+	}
+	if err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	for _, p := range w.parts {

@@ -53,8 +53,15 @@ func (w *world) run() error {
 		w.left = w.rng.IntN(1 << (3 + w.rng.IntN(9)))
 		w.odds = rand.New(rand.NewPCG(w.rng.Uint64(), 0))
 		for step := 0; w.image == nil && step < 400; step++ {
-			if err := w.step(); err != nil && w.image == nil {
+			w.tighten()
+			if err := w.step(); err != nil && w.image == nil && !w.noRoom(err) {
 				return fmt.Errorf("without a power loss: %w", err)
+			}
+			if w.image != nil {
+				break
+			}
+			if failed := w.retireFailed(); len(failed) > 0 {
+				return fmt.Errorf("a directory is offline: %w", failed[0].cause())
 			}
 		}
 		if w.image == nil { // it did not come while something was going on
@@ -70,6 +77,10 @@ func (w *world) run() error {
 
 // recover opens what the power loss has left and compares it with the model.
 func (w *world) recover() error {
+	if w.scarce {
+		w.image.SetCapacity(plenty)
+		defer w.tighten()
+	}
 	lines, err := w.claims()
 	if err != nil {
 		return err

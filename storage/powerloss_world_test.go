@@ -34,6 +34,11 @@ type world struct {
 	left int        // file operations until the power goes; < 0: it stays
 	odds *rand.Rand // of what is left then
 
+	// scarce: there is no room on the disk now and then, see full_test.go.
+	scarce  bool
+	refused int // operations for which there was none
+	reserve int64
+
 	// fault, if set, is asked before every file operation whether it fails.
 	fault   func(vfs.Call) error
 	faulted bool
@@ -129,11 +134,18 @@ func (w *world) note(format string, args ...any) {
 
 // open opens the Store on what is in w.mem.
 func (w *world) open() error {
-	faults := vfs.NewFaults(w.mem)
-	faults.Inject(w.inject)
-	store, err := w.openOn(faults)
-	w.store = store
-	return err
+	for {
+		faults := vfs.NewFaults(w.mem)
+		faults.Inject(w.inject)
+		store, err := w.openOn(faults)
+		w.store = store
+		if !w.noRoom(err) {
+			return err
+		}
+		w.mem = w.mem.Kill() // the attempt leaves files open
+		w.mem.SetCapacity(w.mem.Used() + 1<<w.rng.IntN(20))
+		w.note("more room")
+	}
 }
 
 // inject is asked before every file operation. When the power goes, what is
@@ -155,7 +167,7 @@ func (w *world) inject(c vfs.Call) error {
 
 func (w *world) openOn(fsys vfs.FS) (*Store, error) {
 	s, err := Open(Config{
-		Storage:            config.Storage{Dirs: w.dirs},
+		Storage:            config.Storage{Dirs: w.dirs, ReserveBytes: w.reserve},
 		ProducerExpiration: 100 * 365 * 24 * time.Hour,
 		LoadWorkers:        1,
 	}, fsys, commitlog.NewFileCache(4), nil)

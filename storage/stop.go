@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // Stop ends the periodic work, closes all logs and unlocks the directories, in
@@ -34,13 +36,13 @@ func (s *Store) Stop(ctx context.Context) error {
 	errs := []error{err}
 	for _, d := range s.dirs {
 		if d.online() && d.loaded.Load() {
-			errs = append(errs, d.checkpoints.update(highWatermarks))
+			errs = append(errs, d.unclean(d.checkpoints.update(highWatermarks)))
 		}
 	}
 	errs = append(errs, s.closeLogs(ctx))
 	for _, d := range s.dirs {
 		if d.online() {
-			errs = append(errs, d.finish())
+			errs = append(errs, d.unclean(d.finish()))
 		}
 	}
 	return errors.Join(errs...)
@@ -66,9 +68,13 @@ func (s *Store) closeLogs(ctx context.Context) error {
 			h.log.Abandon()
 			return nil
 		}
-		if err := h.log.Close(ctx); err != nil {
-			h.dir.tainted.Store(true)
-			failures <- fmt.Errorf("close the log of %v: %w", h.tp, err)
+		err := h.log.Close(ctx)
+		if err == nil {
+			return nil
+		}
+		h.log.Abandon()
+		if err := h.dir.unclean(fmt.Errorf("close the log of %v: %w", h.tp, err)); err != nil {
+			failures <- err
 		}
 		return nil
 	})
@@ -78,6 +84,22 @@ func (s *Store) closeLogs(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// unclean takes note of an error that keeps the directory from being left cleanly,
+// and returns it; that there is no room is told once, however many files it concerns.
+func (d *directory) unclean(err error) error {
+	if err == nil {
+		return nil
+	}
+	again := d.tainted.Swap(true)
+	if !vfs.NoRoom(err) {
+		return err
+	}
+	if again {
+		return nil
+	}
+	return fmt.Errorf("log directory %s is too full to be left cleanly, %d bytes are free; the next start recovers it: %w", d.path, d.room.free(), err)
 }
 
 // finish writes what comes after the logs.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,12 +58,15 @@ type Store struct {
 	onFail  []func(dir string, partitions []protocol.TopicPartition)
 	onFatal []func(error)
 	onFlush []func(protocol.TopicPartition)
+	onRoom  []func()
 	started bool
 	stopped bool
 
 	// changedWhileLoading holds what SetTopicConfig has said since the
 	// configurations for loading were taken; nil outside Load.
 	changedWhileLoading map[string]*config.Topic
+
+	uncreated atomic.Bool // some partition could not be created for want of room
 
 	failed  chan *directory // directories that have just failed; never full
 	cancel  context.CancelFunc
@@ -101,7 +105,7 @@ func Open(cfg Config, fsys vfs.FS, files *commitlog.FileCache, logger *slog.Logg
 			return nil, fmt.Errorf("log.dirs names %s twice", path)
 		}
 		seen[path] = true
-		s.dirs = append(s.dirs, newDirectory(path, fsys, s.failed))
+		s.dirs = append(s.dirs, newDirectory(path, fsys, cfg.ReserveBytes, s.failed, logger))
 	}
 	if err := s.prepare(); err != nil {
 		s.releaseAll()

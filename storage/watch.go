@@ -17,7 +17,8 @@ import (
 // operation on the directory's files goes through it, whoever asks, so that it
 // is the one place that notices an I/O error: the first one takes the directory
 // offline. From then on nothing reaches the disk any more; every operation
-// answers kerr.KafkaStorageError.
+// answers kerr.KafkaStorageError. It is also the place that notices a full disk,
+// and has everything but records written all the same, see room.
 //
 // The second half is as important as the first. After a failed fsync the kernel
 // may have thrown the dirty pages away, so that whatever happens later on the
@@ -84,22 +85,46 @@ func (w *watchedFS) check(err error, tolerated ...error) error {
 	return err
 }
 
+// withReserve does op, and again after each part of the reserve that is given up
+// for it, until there is room or no reserve left.
+func (w *watchedFS) withReserve(op func() error) error {
+	err := op()
+	for vfs.NoRoom(err) && w.dir.room.lend(err) {
+		err = op()
+	}
+	return err
+}
+
+// checkRoom is check for operations that a full disk may refuse. An fsync is none
+// of them: what it has no room for was accepted before, and is lost.
+func (w *watchedFS) checkRoom(err error, tolerated ...error) error {
+	if vfs.NoRoom(err) {
+		w.dir.room.ranOut(err)
+		return err
+	}
+	return w.check(err, tolerated...)
+}
+
 func (w *watchedFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
 	if err := w.dir.err(); err != nil {
 		return nil, err
 	}
-	f, err := w.fs.OpenFile(name, flag, perm)
+	var f vfs.File
+	err := w.withReserve(func() (err error) {
+		f, err = w.fs.OpenFile(name, flag, perm)
+		return err
+	})
 	if flag&os.O_CREATE != 0 {
 		w.named(name)
 	}
 	if err != nil {
 		if flag&os.O_CREATE != 0 {
 			// A file that cannot be created because the path to it is gone is a failure.
-			return nil, w.check(err, fs.ErrExist)
+			return nil, w.checkRoom(err, fs.ErrExist)
 		}
 		return nil, w.check(err, fs.ErrNotExist)
 	}
-	watched := &watchedFile{File: f, fs: w}
+	watched := &watchedFile{File: f, fs: w, records: filepath.Ext(name) == recordsSuffix}
 	if osf, ok := f.(vfs.OSFiler); ok {
 		return &watchedOSFile{watchedFile: watched, OSFiler: osf}, nil
 	}
@@ -110,36 +135,36 @@ func (w *watchedFS) MkdirAll(name string, perm fs.FileMode) error {
 	if err := w.dir.err(); err != nil {
 		return err
 	}
-	err := w.fs.MkdirAll(name, perm)
+	err := w.withReserve(func() error { return w.fs.MkdirAll(name, perm) })
 	w.names.Add(1) // it may have made several levels
-	return w.check(err)
+	return w.checkRoom(err)
 }
 
 func (w *watchedFS) Remove(name string) error {
 	if err := w.dir.err(); err != nil {
 		return err
 	}
-	err := w.fs.Remove(name)
+	err := w.withReserve(func() error { return w.fs.Remove(name) }) // which may need room where blocks are never overwritten
 	w.named(name)
-	return w.check(err, fs.ErrNotExist)
+	return w.checkRoom(err, fs.ErrNotExist)
 }
 
 func (w *watchedFS) RemoveAll(name string) error {
 	if err := w.dir.err(); err != nil {
 		return err
 	}
-	err := w.fs.RemoveAll(name)
+	err := w.withReserve(func() error { return w.fs.RemoveAll(name) })
 	w.named(name)
-	return w.check(err)
+	return w.checkRoom(err)
 }
 
 func (w *watchedFS) Rename(oldName, newName string) error {
 	if err := w.dir.err(); err != nil {
 		return err
 	}
-	err := w.fs.Rename(oldName, newName)
+	err := w.withReserve(func() error { return w.fs.Rename(oldName, newName) })
 	w.named(oldName, newName)
-	return w.check(err, fs.ErrNotExist)
+	return w.checkRoom(err, fs.ErrNotExist)
 }
 
 func (w *watchedFS) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -186,8 +211,12 @@ func (w *watchedFS) Space(name string) (usable, total int64, err error) {
 // watchedFile is a file opened through a watchedFS.
 type watchedFile struct {
 	vfs.File
-	fs *watchedFS
+	fs      *watchedFS
+	records bool // a segment's, which the reserve is not for
 }
+
+// recordsSuffix is that of the files with the records themselves.
+const recordsSuffix = ".log"
 
 // watchedOSFile is a watchedFile over a real file, which sendfile can use.
 type watchedOSFile struct {
@@ -211,8 +240,14 @@ func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := f.File.WriteAt(p, off)
+	if vfs.NoRoom(err) && !f.records {
+		err = f.fs.withReserve(func() error {
+			n, err = f.File.WriteAt(p, off)
+			return err
+		})
+	}
 	if err != nil {
-		err = f.fs.check(err, fs.ErrClosed)
+		err = f.fs.checkRoom(err, fs.ErrClosed)
 	}
 	return n, err
 }
@@ -221,7 +256,15 @@ func (f *watchedFile) Truncate(size int64) error {
 	if err := f.fs.dir.err(); err != nil {
 		return err
 	}
-	return f.fs.check(f.File.Truncate(size), fs.ErrClosed)
+	err := f.fs.withReserve(func() error { return f.File.Truncate(size) })
+	return f.fs.checkRoom(err, fs.ErrClosed)
+}
+
+func (f *watchedFile) Allocate(size int64) error {
+	if err := f.fs.dir.err(); err != nil {
+		return err
+	}
+	return f.fs.checkRoom(f.File.Allocate(size), fs.ErrClosed)
 }
 
 func (f *watchedFile) Sync() error {

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -47,7 +48,7 @@ func watched(t *testing.T) (*vfs.Faults, *directory, chan *directory) {
 	faults := vfs.NewFaults(vfs.NewMem())
 	put(t, faults, "/d/t-0/x", "abc")
 	failed := make(chan *directory, 1)
-	return faults, newDirectory("/d", faults, failed), failed
+	return faults, newDirectory("/d", faults, 0, failed, slog.New(slog.DiscardHandler)), failed
 }
 
 func TestEveryIOErrorTakesTheDirectoryOffline(t *testing.T) {
@@ -163,7 +164,7 @@ func TestSyncedFilesAreReachable(t *testing.T) {
 		if err := mem.SyncDir("/"); err != nil {
 			t.Fatal(err)
 		}
-		d := newDirectory("/d", mem, make(chan *directory, 1))
+		d := newDirectory("/d", mem, 0, make(chan *directory, 1), slog.New(slog.DiscardHandler))
 		if err := d.fs.MkdirAll("/d/t-0", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +188,7 @@ func TestSyncedNamesAreReachable(t *testing.T) {
 		if err := mem.SyncDir("/"); err != nil {
 			t.Fatal(err)
 		}
-		d := newDirectory("/d", mem, make(chan *directory, 1))
+		d := newDirectory("/d", mem, 0, make(chan *directory, 1), slog.New(slog.DiscardHandler))
 		if err := d.fs.MkdirAll("/d/t-0/x", 0o755); err != nil {
 			t.Fatal(err)
 		}

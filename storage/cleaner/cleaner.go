@@ -1,6 +1,7 @@
 // Package cleaner drops from the logs what nobody needs any more.
 //
-// Retention is a pass over all logs every log.retention.check.interval.ms. It
+// Retention is a pass over all logs every log.retention.check.interval.ms, and
+// when a disk is full. It
 // asks each log to drop its oldest segments: those that lie below the log start
 // offset, whatever the topic's policy, and with the policy "delete" those that
 // are too old or exceed the topic's size. What a log may drop, and that nothing
@@ -36,13 +37,23 @@ type Cleaner struct {
 	logs   func() iter.Seq[*commitlog.Log]
 	logger *slog.Logger
 
+	soon    chan struct{} // has room for one
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
 // New returns a cleaner of the logs that logs yields at the time of each pass.
 func New(cfg Config, logs func() iter.Seq[*commitlog.Log], logger *slog.Logger) *Cleaner {
-	return &Cleaner{cfg: cfg, logs: logs, logger: logger}
+	return &Cleaner{cfg: cfg, logs: logs, logger: logger, soon: make(chan struct{}, 1)}
+}
+
+// Soon has the next pass begin at once. It may be called at any time and never
+// blocks.
+func (c *Cleaner) Soon() {
+	select {
+	case c.soon <- struct{}{}:
+	default:
+	}
 }
 
 // Start begins the passes and returns at once. A Cleaner is started once.
@@ -73,6 +84,7 @@ func (c *Cleaner) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-c.soon:
 		}
 		c.Retain(ctx)
 		timer.Reset(c.cfg.CheckInterval)

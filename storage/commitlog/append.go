@@ -35,7 +35,8 @@ var ErrUnexpectedOffset = errors.New("batches do not continue the log")
 //
 // The batch must have passed record.ValidateForLeader. Errors wrap those of
 // producerstate.State.Check, or kerr.RecordListTooLarge, or
-// kerr.KafkaStorageError if the disk refused; then nothing was appended.
+// kerr.KafkaStorageError if the disk refused; then nothing was appended. If the
+// disk is full (see vfs.NoRoom), the same append may succeed later.
 func (l *Log) AppendAsLeader(b record.Batch, leaderEpoch int32, o producerstate.Origin) (AppendInfo, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,6 +58,9 @@ func (l *Log) AppendAsLeader(b record.Batch, leaderEpoch int32, o producerstate.
 			LogStartOffset: l.start.Load(),
 			Duplicate:      true,
 		}, nil
+	}
+	if err := l.checkRoom(); err != nil {
+		return AppendInfo{}, err
 	}
 	b.SetBaseOffset(l.end.Load())
 	b.SetLeaderEpoch(leaderEpoch)
@@ -101,7 +105,20 @@ func (l *Log) AppendAsFollower(batches []byte, leaderEpoch int32) (AppendInfo, e
 	if x.first < end {
 		return AppendInfo{}, fmt.Errorf("append to %s: the first batch begins at %d, the log ends at %d: %w", l.partition, x.first, end, ErrUnexpectedOffset)
 	}
+	if err := l.checkRoom(); err != nil {
+		return AppendInfo{}, err
+	}
 	return l.write(batches[:x.bytes], x)
+}
+
+func (l *Log) checkRoom() error {
+	if l.hasRoom == nil {
+		return nil
+	}
+	if err := l.hasRoom(); err != nil {
+		return storageError("append", l.partition, err)
+	}
+	return nil
 }
 
 // extent is what the batches of one append cover.
@@ -141,10 +158,12 @@ func measure(batches []byte, leaderEpoch int32) (extent, error) {
 }
 
 // write appends whole batches, which continue the log, with one write, and makes
-// them visible. mu must be held.
+// them visible. Whatever needs room comes before the batches or with them, and is
+// taken back if there is none; what comes behind them can wait for it in memory.
+// mu must be held.
 func (l *Log) write(batches []byte, x extent) (AppendInfo, error) {
 	if err := l.writeMetadata(); err != nil {
-		return AppendInfo{}, l.fail("writing the metadata", err)
+		return AppendInfo{}, l.refuse("writing the metadata", err)
 	}
 	if err := l.rollIfNeeded(len(batches), x); err != nil {
 		return AppendInfo{}, err

@@ -60,7 +60,7 @@ func BenchmarkAppend(b *testing.B) {
 					if _, err := l.DeleteExpired(time.Now()); err != nil {
 						b.Fatal(err)
 					}
-					if _, err := l.PurgeDeleted(time.Now().Add(time.Hour)); err != nil {
+					if _, err := l.PurgeDeleted(time.Now().Add(time.Hour), false); err != nil {
 						b.Fatal(err)
 					}
 					segments = len(l.list())
@@ -112,7 +112,7 @@ func BenchmarkFollowerApply(b *testing.B) {
 		if offset%4096 == 0 {
 			b.StopTimer()
 			must(b, l.TruncateFullyAndStartAt(offset))
-			_, err := l.PurgeDeleted(time.Now().Add(time.Hour))
+			_, err := l.PurgeDeleted(time.Now().Add(time.Hour), false)
 			must(b, err)
 			b.StartTimer()
 		}

@@ -10,7 +10,8 @@ import (
 // state written at the end offset. A log that nothing was appended to since it
 // was loaded costs nothing to close. Only after all logs of a directory were
 // closed without error may its clean-shutdown marker be written: Close of a log
-// that has failed or was abandoned is an error, a second Close is not.
+// that has failed or was abandoned is an error, a second Close is not. On a full
+// disk (see vfs.NoRoom) the log stays open, and is to be closed again or abandoned.
 //
 // Everything that is asked of the log afterwards returns ErrClosed, except that
 // its offsets stay readable, and ranges that are held stay so.
@@ -44,16 +45,22 @@ func (l *Log) finish() (done bool, err error) {
 		}
 		return true, nil
 	}
-	if s := l.active(); !s.synced {
+	s := l.active()
+	defer func() {
+		if err != nil {
+			s.sealed = false
+		}
+	}()
+	if !s.synced {
 		if err := s.seal(); err != nil {
-			return false, l.fail("sealing a segment", err)
+			return false, l.refuse("sealing a segment", err)
 		}
 	}
 	if err := l.takeSnapshot(l.end.Load()); err != nil {
-		return false, l.fail("writing a producer snapshot", err)
+		return false, l.refuse("writing a producer snapshot", err)
 	}
 	if err := l.writeMetadata(); err != nil {
-		return false, l.fail("writing the metadata", err)
+		return false, l.refuse("writing the metadata", err)
 	}
 	l.closed = true
 	return false, nil

@@ -192,7 +192,7 @@ func TestAbandonWaits(t *testing.T) {
 	}
 	must(t, mem.Rename(o.Dir, o.Dir+"-delete"))
 	must(t, <-result)
-	if _, err := l.PurgeDeleted(time.Now()); err != nil {
+	if _, err := l.PurgeDeleted(time.Now(), false); err != nil {
 		t.Error(err)
 	}
 }

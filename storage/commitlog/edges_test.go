@@ -63,7 +63,7 @@ func TestLongestDeleteDelay(t *testing.T) {
 	if n, err := l.DeleteExpired(now); n == 0 || err != nil {
 		t.Fatalf("dropped %d segments, %v", n, err)
 	}
-	if waiting, err := l.PurgeDeleted(now.Add(time.Hour)); waiting == 0 || err != nil {
+	if waiting, err := l.PurgeDeleted(now.Add(time.Hour), false); waiting == 0 || err != nil {
 		t.Errorf("after an hour %d files wait, %v", waiting, err)
 	}
 }

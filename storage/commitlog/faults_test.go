@@ -33,7 +33,19 @@ func TestEveryOperationFails(t *testing.T) {
 		"short write": func(n int64) func(vfs.Call) error {
 			return func(c vfs.Call) error {
 				if c.N == n && c.Op == vfs.OpWrite {
+					return &vfs.ShortWrite{N: c.Len / 2, Err: vfs.ErrInjected}
+				}
+				return nil
+			}
+		},
+		"full": func(n int64) func(vfs.Call) error {
+			return func(c vfs.Call) error {
+				switch {
+				case c.N < n:
+				case c.Op == vfs.OpWrite:
 					return &vfs.ShortWrite{N: c.Len / 2, Err: vfs.ErrNoSpace}
+				case c.Op == vfs.OpRename || c.Op == vfs.OpMkdir:
+					return vfs.ErrNoSpace
 				}
 				return nil
 			}
@@ -178,7 +190,7 @@ func (s *faultScript) run() error {
 			_, err := s.log.DeleteExpired(time.Now())
 			return err
 		},
-		func() error { _, err := s.log.PurgeDeleted(time.Now().Add(time.Hour)); return err },
+		func() error { _, err := s.log.PurgeDeleted(time.Now().Add(time.Hour), false); return err },
 		func() error { return appendMany(4, 4) },
 		func() error { _, _, _, err := s.log.OffsetForTimestamp(1, s.log.EndOffset()); return err },
 		func() error {
@@ -209,6 +221,9 @@ func (s *faultScript) verify(err error) {
 	}
 	if !errors.Is(err, vfs.ErrInjected) && !errors.Is(err, vfs.ErrNoSpace) {
 		t.Errorf("%s: the script failed otherwise: %v", s.name, err)
+	}
+	if s.log != nil && s.log.Err() != nil && errors.Is(err, vfs.ErrNoSpace) {
+		t.Errorf("%s: a full disk has stopped the log: %v", s.name, s.log.Err())
 	}
 	if s.log != nil && s.log.Err() == nil && s.maybe != nil {
 		// The append was taken back: it can be tried again.

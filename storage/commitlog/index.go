@@ -24,9 +24,9 @@ var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 // crash the size therefore says nothing; but an entry of zeros can only be one
 // that was never written, so that the true length can be found.
 //
-// Entries reach the file in blocks, on Sync, and when the segment is sealed. A
-// crash may lose the rest: the active segment's indexes are rebuilt after it in
-// any case.
+// Entries reach the file in blocks, and when the segment is sealed; on a full disk
+// they wait in memory. A crash may lose those that do: the active segment's indexes
+// are rebuilt after it in any case.
 //
 // Concurrency: one appender, many readers; mu guards the fields.
 type entryFile struct {
@@ -124,7 +124,9 @@ func (e *entryFile) append(entry []byte) error {
 	e.tail = append(e.tail, entry...)
 	e.count++
 	if len(e.tail) > blockSize-e.width {
-		return e.flushLocked()
+		if err := e.flushLocked(); !vfs.NoRoom(err) {
+			return err
+		}
 	}
 	return nil
 }
@@ -170,16 +172,14 @@ func (e *entryFile) cut(n int) error {
 	} else if _, err := e.load(); err != nil {
 		return err
 	}
-	if inFile := e.count - len(e.tail)/e.width; n > inFile {
+	inFile := e.count - len(e.tail)/e.width
+	if n > inFile {
 		e.tail = e.tail[:(n-inFile)*e.width]
 	} else {
-		e.tail = e.tail[:0]
+		inFile, e.tail = n, e.tail[:0]
 	}
 	e.count = n
-	if err := e.flushLocked(); err != nil {
-		return err
-	}
-	return e.file.truncate(int64(n * e.width))
+	return e.file.truncate(int64(inFile * e.width))
 }
 
 // keep cuts the index behind the first entries for which valid is true, whatever

@@ -27,6 +27,7 @@ func Open(o Options) (*Log, error) {
 		files:      o.Files,
 		logger:     o.Logger,
 		onTruncate: o.OnTruncate,
+		hasRoom:    o.HasRoom,
 		producers:  producerstate.New(o.ProducerIDExpiration),
 	}
 	if l.logger == nil {
@@ -93,10 +94,10 @@ func (l *Log) load(o Options) error {
 func (l *Log) finishLoading(o Options, recovered bool) error {
 	end := l.end.Load()
 	l.tail.reset(l.active(), end, l.active().size.Load())
-	if _, err := l.epochs.truncateEnd(end); err != nil {
+	if err := l.epochsChanged(l.epochs.truncateEnd(end)); err != nil {
 		return err
 	}
-	if _, err := l.epochs.truncateStart(l.start.Load()); err != nil {
+	if err := l.epochsChanged(l.epochs.truncateStart(l.start.Load())); err != nil {
 		return err
 	}
 	durable := min(o.RecoveryPoint, end)
@@ -145,7 +146,7 @@ func (l *Log) loadProducers(clean bool) error {
 	if clean {
 		return nil
 	}
-	return l.takeSnapshot(end)
+	return l.takeSnapshotIfRoom(end)
 }
 
 // listFiles lists the directory, which is created if it is missing.

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -45,7 +46,10 @@ type Options struct {
 	// durable that is not, or a log that ends below its start for lost. It is
 	// called with the log's locks held: of the log it may read offsets only.
 	OnTruncate func() error
-	Logger     *slog.Logger // nil discards
+	// HasRoom, if set, is asked before every append. Its error, which says that
+	// the disk is full, refuses the append before anything is touched.
+	HasRoom func() error
+	Logger  *slog.Logger // nil discards
 }
 
 // ErrClosed is returned by everything that is asked of a log after Close or
@@ -77,6 +81,7 @@ type Log struct {
 	files      *FileCache
 	logger     *slog.Logger
 	onTruncate func() error
+	hasRoom    func() error
 	cfg        atomic.Pointer[config.Topic]
 
 	syncMu sync.Mutex
@@ -103,6 +108,8 @@ type Log struct {
 	unstableHW   int64            // mu: the greatest high watermark that producers was told
 	topicID      protocol.TopicID // mu
 	unwritten    bool             // mu: partition.metadata or the epochs are not in their files yet
+	late         bool             // mu: unwritten for want of room
+	lowered      bool             // mu: onTruncate is still to be called
 	dirChanged   bool             // mu: names in the directory are not durable
 	deleted      []deletedFile    // mu
 	closed       bool             // mu: by Close or Abandon
@@ -221,9 +228,21 @@ func (l *Log) Err() error {
 
 // fail stops the log for good: what is on the disk is no longer known.
 func (l *Log) fail(doing string, err error) error {
+	if vfs.NoRoom(err) {
+		err = errors.New(err.Error()) // this one does not go away when there is room
+	}
 	err = storageError(doing, l.partition, err)
 	l.failure.CompareAndSwap(nil, &err)
 	return err
+}
+
+// refuse ends an operation that has left the log as it was: a full disk keeps it
+// from being done, and nothing else. Any other error stops the log.
+func (l *Log) refuse(doing string, err error) error {
+	if vfs.NoRoom(err) {
+		return storageError(doing, l.partition, err)
+	}
+	return l.fail(doing, err)
 }
 
 func storageError(doing string, p protocol.TopicPartition, err error) error {
@@ -265,8 +284,16 @@ func (l *Log) SetTopicID(id protocol.TopicID) error {
 	return nil
 }
 
-// writeMetadata writes the small files that wait for it. mu must be held.
+// writeMetadata writes the small files that wait for it, which comes before
+// anything is appended or called durable. After an error they still wait. mu must
+// be held.
 func (l *Log) writeMetadata() error {
+	if l.lowered {
+		if err := l.onTruncate(); err != nil {
+			return err
+		}
+		l.lowered = false
+	}
 	if !l.unwritten {
 		return nil
 	}
@@ -278,8 +305,15 @@ func (l *Log) writeMetadata() error {
 	if _, err := l.epochs.write(); err != nil {
 		return err
 	}
-	l.unwritten = false
 	l.dirChanged = true
+	if l.late {
+		// A power loss must not bring a file back that names epochs of a part that
+		// was truncated: their new batches would be taken for known.
+		if err := l.dir.fs.SyncDir(l.dir.join("")); err != nil {
+			return err
+		}
+	}
+	l.unwritten, l.late = false, false
 	return nil
 }
 
@@ -300,11 +334,12 @@ func (l *Log) assignEpoch(epoch int32, offset int64) error {
 		return nil
 	}
 	wrote, err := l.epochs.assign(epoch, offset, l.start.Load() == l.end.Load())
-	if err != nil {
+	if err == nil && !wrote {
+		l.unwritten = true
+	}
+	if err := l.epochsChanged(wrote, err); err != nil {
 		return l.fail("writing the leader epochs", err)
 	}
-	l.dirChanged = l.dirChanged || wrote
-	l.unwritten = l.unwritten || !wrote
 	return nil
 }
 
@@ -312,12 +347,24 @@ func (l *Log) assignEpoch(epoch int32, offset int64) error {
 // messages of a format that has none: then logs are compared by the high
 // watermark again. mu must be held.
 func (l *Log) clearEpochs() error {
-	wrote, err := l.epochs.clear()
-	if err != nil {
+	if err := l.epochsChanged(l.epochs.clear()); err != nil {
 		return l.fail("writing the leader epochs", err)
 	}
-	l.dirChanged = l.dirChanged || wrote
 	return nil
+}
+
+// epochsChanged passes on what came of a change of the leader epochs. What did
+// not fit on the disk waits for writeMetadata. Until then the file may name
+// epochs that the log has lost, which loading puts right, and may lack one whose
+// batches recovery finds again, for nothing is called durable meanwhile. mu must
+// be held.
+func (l *Log) epochsChanged(wrote bool, err error) error {
+	if vfs.NoRoom(err) {
+		l.unwritten, l.late = true, true
+		return nil
+	}
+	l.dirChanged = l.dirChanged || wrote
+	return err
 }
 
 // LatestEpoch is the newest leader epoch that is known; ok is false if none is.

@@ -21,7 +21,8 @@ import (
 // there; after a power loss a beginning of the log that holds at least what was
 // synced.
 //
-// A failure names its seed: run it alone with -run 'TestModel/seed=N$'.
+// A failure names its seed: run it alone with -run 'TestModel/seed=N$'. What a full
+// disk adds is in model_full_test.go.
 
 func TestModel(t *testing.T) {
 	seeds := uint64(60)
@@ -54,6 +55,9 @@ type model struct {
 	now      int64
 	seq      map[int64]int32 // next sequence number of each producer
 	open     map[int64]bool  // producers with an open transaction
+
+	scarce  bool // the disk is full now and then
+	refused int  // operations for which there was no room
 
 	// What the store's checkpoint files hold.
 	point, pointStart, pointHW int64
@@ -97,11 +101,18 @@ func (m *model) openLog(clean bool) {
 		o.RecoveryPoint, o.StartOffset, o.HighWatermark = m.log.RecoveryPoint(), m.start, m.hw
 	}
 	l, err := Open(o)
+	for m.noRoom(err) {
+		m.makeRoom()
+		l, err = Open(o)
+	}
 	if err != nil {
 		m.fatalf("open: %v", err)
 	}
 	m.log = l
 	m.t.Cleanup(l.Abandon)
+	if !clean { // as the store does before anything is appended
+		m.point, m.pointStart = min(m.point, l.RecoveryPoint()), min(m.pointStart, l.StartOffset())
+	}
 }
 
 func (m *model) fatalf(format string, args ...any) {
@@ -122,6 +133,7 @@ func (m *model) ok(err error) {
 
 func (m *model) run(steps int) {
 	for range steps {
+		m.tighten()
 		switch n := m.rng.IntN(100); {
 		case n < 45:
 			m.appendAsLeader()
@@ -219,6 +231,10 @@ func (m *model) appendAsLeader() {
 		origin = record.Coordinator
 	}
 	info, err := m.log.AppendAsLeader(b, m.epoch, origin)
+	if m.noRoom(err) {
+		m.checkTakenBack()
+		return
+	}
 	if err != nil || info.FirstOffset != m.end || info.LastOffset != m.end+int64(b.LastOffsetDelta()) || info.Duplicate {
 		m.fatalf("append at %d: %+v, %v", m.end, info, err)
 	}
@@ -245,6 +261,11 @@ func (m *model) appendAsFollower() {
 	cut := m.rng.IntN(50)
 	all = append(all, batches[0][:cut]...)
 	info, err := m.log.AppendAsFollower(all, m.epoch)
+	if m.noRoom(err) {
+		m.resume()
+		m.checkTakenBack()
+		return
+	}
 	if err != nil || info.LastOffset != next-1 || info.Bytes != len(all)-cut {
 		m.fatalf("follower append up to %d: %+v, %v", next, info, err)
 	}
@@ -256,8 +277,12 @@ func (m *model) appendAsFollower() {
 
 func (m *model) sync() {
 	upTo := m.start + m.rng.Int64N(m.end-m.start+2)
-	m.ok(m.log.Sync(upTo))
+	err := m.log.Sync(upTo)
 	m.note("sync %d", upTo)
+	if m.noRoom(err) {
+		return
+	}
+	m.ok(err)
 	if m.log.SyncedOffset() < min(upTo, m.end) {
 		m.fatalf("synced offset is %d after Sync(%d)", m.log.SyncedOffset(), upTo)
 	}
@@ -265,8 +290,12 @@ func (m *model) sync() {
 }
 
 func (m *model) checkpoint() {
-	m.ok(m.log.Checkpoint())
+	err := m.log.Checkpoint()
 	m.note("checkpoint the log")
+	if m.noRoom(err) {
+		return
+	}
+	m.ok(err)
 	if m.log.SyncedOffset() != m.end || m.log.RecoveryPoint() != m.end || m.log.Unchecked() != 0 {
 		m.fatalf("after a checkpoint at %d: synced %d, recovery point %d, %d bytes to check", m.end, m.log.SyncedOffset(), m.log.RecoveryPoint(), m.log.Unchecked())
 	}
@@ -336,7 +365,12 @@ func (m *model) restart() {
 	clear(m.seq)
 	clear(m.open)
 	// As the store would: otherwise a crash may bring nothing back, at offset 0.
-	m.ok(m.log.Sync(offset))
+	err := m.log.Sync(offset)
+	for m.noRoom(err) {
+		m.makeRoom()
+		err = m.log.Sync(offset)
+	}
+	m.ok(err)
 	m.point, m.pointStart, m.pointHW = m.log.RecoveryPoint(), offset, offset
 	m.ok(m.mem.SyncDir("/logs/t-0"))
 }
@@ -352,10 +386,13 @@ func (m *model) retain() {
 	m.log.SetConfig(&cfg)
 	size := m.log.Size()
 	n, err := m.log.DeleteExpired(time.UnixMilli(m.now))
-	m.ok(err)
 	m.log.SetConfig(m.o.Config)
+	if m.noRoom(err) {
+		return
+	}
+	m.ok(err)
 	m.note("retain %d bytes: %d segments", cfg.RetentionBytes, n)
-	if m.log.Size() < cfg.RetentionBytes && n > 0 && m.log.BaseOffset() > m.start {
+	if !m.scarce && m.log.Size() < cfg.RetentionBytes && n > 0 && m.log.BaseOffset() > m.start {
 		m.fatalf("of %d bytes %d are left, %d were to be", size, m.log.Size(), cfg.RetentionBytes)
 	}
 	if m.log.StartOffset() > m.hw {
@@ -364,7 +401,7 @@ func (m *model) retain() {
 	m.start = max(m.start, m.log.StartOffset())
 	m.maxStart = max(m.maxStart, m.start)
 	if m.rng.IntN(2) == 0 {
-		waiting, err := m.log.PurgeDeleted(time.Now().Add(time.Hour))
+		waiting, err := m.log.PurgeDeleted(time.Now().Add(time.Hour), false)
 		if err != nil || waiting > 0 {
 			m.fatalf("purge: %d wait, %v", waiting, err)
 		}
@@ -372,8 +409,16 @@ func (m *model) retain() {
 }
 
 func (m *model) closeAndOpen() {
-	m.ok(m.log.Close(context.Background()))
+	err := m.log.Close(context.Background())
 	m.note("close")
+	for m.noRoom(err) {
+		if m.rng.IntN(2) == 0 { // a log that could not be closed is as good as any
+			return
+		}
+		m.makeRoom()
+		err = m.log.Close(context.Background())
+	}
+	m.ok(err)
 	if m.mem.OpenFiles() != 0 {
 		m.fatalf("%d files are open after Close", m.mem.OpenFiles())
 	}

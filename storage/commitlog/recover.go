@@ -121,6 +121,13 @@ func (l *Log) findEnd(s *segment) (whole bool, err error) {
 // moves the log's end to the segment's, and the producers' state along with it.
 func (l *Log) recoverSegment(s *segment, point int64) (cut bool, err error) {
 	l.dirChanged = true
+	defer func() {
+		if err != nil {
+			// Half an index must not pass for a whole one when this is done again: a
+			// segment without one is recovered wherever it lies.
+			l.dir.remove(fileName(s.base, indexSuffix))
+		}
+	}()
 	from, err := l.resume(s, point)
 	if err != nil {
 		return false, err
@@ -202,7 +209,7 @@ func (l *Log) accountRecovered(s *segment, h header, b []byte) error {
 	if h.magic < 2 {
 		return nil
 	}
-	if _, err := l.epochs.assign(h.epoch, h.base, false); err != nil {
+	if err := l.epochsChanged(l.epochs.assign(h.epoch, h.base, false)); err != nil {
 		return err
 	}
 	if ended := l.producers.Append(b); ended != nil && ended.Aborted {

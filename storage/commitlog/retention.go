@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // deletedFile is a file that was renamed and waits to be removed: a reader that
@@ -45,18 +46,17 @@ func (l *Log) advanceStart(offset int64) error {
 	}
 	l.start.Store(offset)
 	l.producers.TruncateBefore(offset)
-	wrote, err := l.epochs.truncateStart(offset)
-	if err != nil {
+	if err := l.epochsChanged(l.epochs.truncateStart(offset)); err != nil {
 		return l.fail("writing the leader epochs", err)
 	}
-	l.dirChanged = l.dirChanged || wrote
 	return nil
 }
 
 // DeleteExpired drops the oldest segments, as far as they lie wholly below the
 // start offset or, if the topic's policy is to delete, as retention.bytes and
 // retention.ms ask; but none that reaches above the high watermark. It returns
-// how many it dropped. Their files are renamed now and removed by PurgeDeleted.
+// how many it dropped. Their files are renamed now and removed by PurgeDeleted. If
+// the disk is too full to begin a new segment, the active one stays for now.
 func (l *Log) DeleteExpired(now time.Time) (int, error) {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
@@ -75,7 +75,9 @@ func (l *Log) DeleteExpired(now time.Time) (int, error) {
 	list := l.list()
 	if n == len(list) {
 		// The active segment goes, too: the log goes on in a new one.
-		if err := l.roll(l.end.Load()); err != nil {
+		if err := l.roll(l.end.Load()); vfs.NoRoom(err) && l.Err() == nil && n > 1 {
+			n--
+		} else if err != nil {
 			return 0, err
 		}
 		list = l.list()
@@ -171,7 +173,12 @@ func (l *Log) drop(s *segment) error {
 		err := f.rename(name + deletedSuffix)
 		if err == nil {
 			l.deleted = append(l.deleted, deletedFile{name: name + deletedSuffix, at: time.Now()})
-		} else if !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if vfs.NoRoom(err) { // a longer name may need some
+			err = l.dir.remove(name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -179,23 +186,30 @@ func (l *Log) drop(s *segment) error {
 }
 
 // PurgeDeleted removes the files that were dropped file.delete.delay.ms ago or
-// earlier. It returns how many still wait.
-func (l *Log) PurgeDeleted(now time.Time) (waiting int, err error) {
+// earlier, all that were dropped if hurry is set. It returns how many still wait.
+func (l *Log) PurgeDeleted(now time.Time, hurry bool) (waiting int, err error) {
 	const longest = math.MaxInt64 / time.Millisecond
 	delay := min(time.Duration(l.Config().FileDeleteDelayMS), longest) * time.Millisecond
 	l.mu.Lock()
 	i := 0
-	for i < len(l.deleted) && now.Sub(l.deleted[i].at) >= delay {
+	for i < len(l.deleted) && (hurry || now.Sub(l.deleted[i].at) >= delay) {
 		i++
 	}
 	due := l.deleted[:i]
 	l.deleted = slices.Clone(l.deleted[i:])
 	waiting = len(l.deleted)
 	l.mu.Unlock()
-	for _, f := range due {
-		if err := l.dir.remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return waiting, storageError("removing a deleted file", l.partition, err)
-		}
+	if err := l.removeDeleted(due); err != nil {
+		return waiting, storageError("removing a deleted file", l.partition, err)
 	}
 	return waiting, nil
+}
+
+func (l *Log) removeDeleted(files []deletedFile) error {
+	for _, f := range files {
+		if err := l.dir.remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -38,7 +38,7 @@ func TestRangesOutliveTheirSegment(t *testing.T) {
 	if err != nil || n == 0 {
 		t.Fatalf("retention dropped %d segments, %v", n, err)
 	}
-	_, err = l.PurgeDeleted(time.Now().Add(time.Hour))
+	_, err = l.PurgeDeleted(time.Now().Add(time.Hour), false)
 	must(t, err)
 	must(t, l.Close(t.Context()))
 	must(t, mem.RemoveAll(o.Dir))

@@ -1,6 +1,10 @@
 package commitlog
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
 
 // rollIfNeeded begins a new segment if the active one should not take n more
 // bytes of batches. mu must be held.
@@ -66,13 +70,20 @@ func (l *Log) shouldRoll(n int, x extent) (bool, error) {
 // the recovery point is at the new base already, for that promises that the old
 // segment needs no recovery; and in a compacted topic, where gaps between
 // segments are normal, so that recovery cannot tell that the end of one is lost.
-func (l *Log) roll(base int64) error {
+//
+// If the disk is full, the old segment stays the active one.
+func (l *Log) roll(base int64) (err error) {
 	old := l.active()
+	defer func() {
+		if err != nil {
+			old.sealed = false
+		}
+	}()
 	if err := old.seal(); err != nil {
-		return l.fail("sealing a segment", err)
+		return l.refuse("sealing a segment", err)
 	}
 	if err := l.takeSnapshot(base); err != nil {
-		return l.fail("writing a producer snapshot", err)
+		return l.refuse("writing a producer snapshot", err)
 	}
 	if l.Config().Compact || l.recoveryPoint.Load() >= base {
 		if err := l.syncSegment(old, true); err != nil {
@@ -84,8 +95,7 @@ func (l *Log) roll(base int64) error {
 	}
 	s := l.newSegment(base, false)
 	if err := s.create(l.Config()); err != nil {
-		s.discard()
-		return l.fail("creating a segment", err)
+		return l.refuse("creating a segment", l.undoCreate(s, err))
 	}
 	l.dirChanged = true
 	l.sealedUnsynced.Store(true)
@@ -94,4 +104,18 @@ func (l *Log) roll(base int64) error {
 	list := l.list()
 	l.publish(append(list[:len(list):len(list)], s))
 	return nil
+}
+
+// undoCreate removes what there is of a segment that could not be created: the
+// log may go on in the segment before it, and end above its base. The error is
+// err, or that of a removal.
+func (l *Log) undoCreate(s *segment, err error) error {
+	s.discard()
+	l.dirChanged = true
+	for _, f := range s.files() {
+		if rerr := l.dir.remove(f.name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			return rerr
+		}
+	}
+	return err
 }

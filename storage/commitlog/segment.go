@@ -211,6 +211,9 @@ func (s *segment) seal() error {
 	if err := s.offsets.seal(); err != nil {
 		return err
 	}
+	if err := s.txns.flush(); err != nil {
+		return err
+	}
 	if size, err := s.file.size(); err != nil {
 		return err
 	} else if size > s.size.Load() { // preallocated

@@ -22,7 +22,10 @@ func (l *Log) takeSnapshot(offset int64) error {
 	if offset <= l.lastSnapshot {
 		return nil
 	}
-	if err := vfs.WriteFile(l.dir.fs, l.dir.join(fileName(offset, snapshotSuffix)), l.producers.Encode(), false); err != nil {
+	name := fileName(offset, snapshotSuffix)
+	if err := vfs.WriteFile(l.dir.fs, l.dir.join(name), l.producers.Encode(), false); err != nil {
+		l.dir.remove(name) // what is left of it would be of no use, and would take up room
+		l.dirChanged = true
 		return err
 	}
 	l.lastSnapshot = offset
@@ -38,7 +41,17 @@ func (l *Log) restoreSnapshot(offset int64) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return l.takeSnapshot(offset)
+	return l.takeSnapshotIfRoom(offset)
+}
+
+// takeSnapshotIfRoom is takeSnapshot where a snapshot only spares somebody the
+// reading of the log.
+func (l *Log) takeSnapshotIfRoom(offset int64) error {
+	err := l.takeSnapshot(offset)
+	if vfs.NoRoom(err) {
+		return nil
+	}
+	return err
 }
 
 func (l *Log) syncSnapshot(offset int64) error {

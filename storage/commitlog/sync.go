@@ -8,8 +8,9 @@ import "errors"
 // for it, and the first of those then syncs for all of them.
 //
 // After one failure nothing is known about what the disk holds, and trying again
-// proves nothing: from then on every append and every Sync fails. The error wraps
-// kerr.KafkaStorageError.
+// proves nothing: from then on every append and every Sync fails. Only if the disk
+// is too full for the log's small files (see vfs.NoRoom), a later Sync may succeed.
+// The error wraps kerr.KafkaStorageError.
 func (l *Log) Sync(upTo int64) error {
 	if l.syncedTo(upTo) {
 		return nil
@@ -41,7 +42,7 @@ func (l *Log) sync() error {
 	err := l.usable()
 	if err == nil {
 		if err = l.writeMetadata(); err != nil {
-			err = l.fail("writing the metadata", err)
+			err = l.refuse("writing the metadata", err)
 		}
 	}
 	l.mu.Unlock()
@@ -159,7 +160,8 @@ func (l *Log) Unchecked() (bytes int64) {
 // active segment's indexes and the producers' state included, and raises the
 // recovery point to there: recovery will begin with what comes after.
 //
-// Unlike Sync it costs several fsyncs, and no one waits for it.
+// Unlike Sync it costs several fsyncs, and no one waits for it. On a full disk (see
+// vfs.NoRoom) it changes nothing and may be tried again.
 func (l *Log) Checkpoint() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
@@ -191,11 +193,11 @@ func (l *Log) prepareCheckpoint() (s *segment, end, size int64, err error) {
 		return nil, 0, 0, err
 	}
 	s, end = l.active(), l.end.Load()
-	if err := errors.Join(s.offsets.flush(), s.times.flush()); err != nil {
-		return nil, 0, 0, l.fail("writing an index", err)
+	if err := errors.Join(s.offsets.flush(), s.times.flush(), s.txns.flush()); err != nil {
+		return nil, 0, 0, l.refuse("writing an index", err)
 	}
 	if err := l.takeSnapshot(end); err != nil {
-		return nil, 0, 0, l.fail("writing a producer snapshot", err)
+		return nil, 0, 0, l.refuse("writing a producer snapshot", err)
 	}
 	return s, end, s.size.Load(), nil
 }

@@ -3,6 +3,8 @@ package commitlog
 import (
 	"slices"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // TruncateTo removes everything from offset on; a batch that holds offset goes
@@ -68,16 +70,26 @@ func (l *Log) truncate(offset int64) error {
 	if err := l.rebuildProducers(end); err != nil {
 		return err
 	}
-	if _, err := l.epochs.truncateEnd(end); err != nil {
+	if err := l.epochsChanged(l.epochs.truncateEnd(end)); err != nil {
 		return err
 	}
 	if err := l.syncDir(); err != nil {
 		return err
 	}
-	if l.onTruncate != nil {
-		return l.onTruncate()
+	return l.tellLowered()
+}
+
+// tellLowered calls onTruncate. If the disk is too full for what that writes, it
+// is called again before anything is appended.
+func (l *Log) tellLowered() error {
+	if l.onTruncate == nil {
+		return nil
 	}
-	return nil
+	err := l.onTruncate()
+	if l.lowered = vfs.NoRoom(err); l.lowered {
+		return nil
+	}
+	return err
 }
 
 // lowerTo lowers all offsets that are above end.
@@ -166,10 +178,8 @@ func (l *Log) restartAt(offset int64) error {
 	if err := l.syncDir(); err != nil {
 		return err
 	}
-	if l.onTruncate != nil {
-		if err := l.onTruncate(); err != nil {
-			return l.fail("truncating", err)
-		}
+	if err := l.tellLowered(); err != nil {
+		return l.fail("truncating", err)
 	}
 	return nil
 }
@@ -181,14 +191,11 @@ func (l *Log) startEmpty(offset int64) error {
 	if err := l.dropSnapshots(func(int64) bool { return true }); err != nil {
 		return err
 	}
-	if wrote, err := l.epochs.clear(); err != nil {
+	if err := l.epochsChanged(l.epochs.clear()); err != nil {
 		return err
-	} else if wrote {
-		l.dirChanged = true
 	}
-	s := l.newSegment(offset, false)
-	if err := s.create(l.Config()); err != nil {
-		s.discard()
+	s, err := l.createFirst(offset)
+	if err != nil {
 		return err
 	}
 	l.dirChanged = true
@@ -202,6 +209,24 @@ func (l *Log) startEmpty(offset int64) error {
 	l.indexed, l.checked = offset, 0
 	l.firstUnstable.Store(none)
 	return nil
+}
+
+// createFirst makes the only segment of a log. A log without one cannot be, so that
+// for want of room it gives up what was deleted and waits for its removal.
+func (l *Log) createFirst(offset int64) (*segment, error) {
+	s := l.newSegment(offset, false)
+	err := s.create(l.Config())
+	if vfs.NoRoom(err) && len(l.deleted) > 0 {
+		if err = l.removeDeleted(l.deleted); err != nil {
+			return nil, l.undoCreate(s, err)
+		}
+		l.deleted = nil
+		err = s.create(l.Config())
+	}
+	if err != nil {
+		return nil, l.undoCreate(s, err)
+	}
+	return s, nil
 }
 
 // eachHeader calls visit for the batches between two positions.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/gracchus-mq/gracchus/storage/producerstate"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // AbortedTxn is a transaction that a read_committed consumer must skip.
@@ -22,14 +24,17 @@ type AbortedTxn struct {
 
 // txnIndex lists the transactions whose ABORT marker is in this segment, in
 // order of the markers. An entry is 34 bytes: i16 version 0, and the four fields
-// of AbortedTxn as i64. The file exists only if there is an entry.
+// of AbortedTxn as i64. The file exists only if there is an entry. On a full disk
+// entries wait in memory until there is room, or until the segment is sealed; after
+// a crash the active segment's index is rebuilt.
 //
-// Concurrency: one appender, many readers; mu guards count.
+// Concurrency: one appender, many readers; mu guards the fields.
 type txnIndex struct {
 	file *cachedFile
 
 	mu    sync.RWMutex
-	count int // entries; −1 until somebody asks
+	count int    // entries in the file; −1 until somebody asks
+	tail  []byte // entries that are not in the file, never changed but replaced
 }
 
 const txnEntrySize = 34
@@ -49,33 +54,58 @@ func (x *txnIndex) init(f *cachedFile, exists bool) {
 func (x *txnIndex) exists() bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.count != 0
+	return x.count != 0 || len(x.tail) > 0
 }
 
 func (x *txnIndex) add(t *producerstate.CompletedTxn) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	var e [txnEntrySize]byte
+	for i, v := range []int64{t.ProducerID, t.FirstOffset, t.LastOffset, t.LastStableOffset} {
+		binary.BigEndian.PutUint64(e[2+8*i:], uint64(v))
+	}
+	x.tail = append(slices.Clip(x.tail), e[:]...)
+	if err := x.flushLocked(); !vfs.NoRoom(err) {
+		return err
+	}
+	return nil
+}
+
+// flush writes what is only in memory.
+func (x *txnIndex) flush() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.flushLocked()
+}
+
+// flushLocked must be called with mu held.
+func (x *txnIndex) flushLocked() error {
+	if len(x.tail) == 0 {
+		return nil
+	}
 	file, err := x.file.create()
 	if err != nil {
 		return err
 	}
 	defer x.file.release()
-	if x.count < 0 {
-		size, err := file.Size()
-		if err != nil {
-			return err
-		}
-		x.count = int(size) / txnEntrySize
-	}
-	var e [txnEntrySize]byte
-	for i, v := range []int64{t.ProducerID, t.FirstOffset, t.LastOffset, t.LastStableOffset} {
-		binary.BigEndian.PutUint64(e[2+8*i:], uint64(v))
-	}
-	if _, err := file.WriteAt(e[:], int64(x.count*txnEntrySize)); err != nil {
+	n, err := x.inFile(file)
+	if err != nil {
 		return err
 	}
-	x.count++
+	if _, err := file.WriteAt(x.tail, int64(n*txnEntrySize)); err != nil {
+		return err
+	}
+	x.count, x.tail = n+len(x.tail)/txnEntrySize, nil
 	return nil
+}
+
+// inFile is the number of entries in the file. mu must be held.
+func (x *txnIndex) inFile(file vfs.File) (int, error) {
+	if x.count >= 0 {
+		return x.count, nil
+	}
+	size, err := file.Size()
+	return int(size) / txnEntrySize, err
 }
 
 func parseTxn(e []byte) (AbortedTxn, error) {
@@ -88,41 +118,65 @@ func parseTxn(e []byte) (AbortedTxn, error) {
 
 // each calls yield with every entry until it returns false.
 func (x *txnIndex) each(yield func(i int, t AbortedTxn) bool) error {
-	if !x.exists() {
-		return nil
+	x.mu.RLock()
+	count, tail := x.count, x.tail
+	x.mu.RUnlock()
+	if count != 0 {
+		n, more, err := x.eachInFile(count, yield)
+		if err != nil || !more {
+			return err
+		}
+		count = n
 	}
+	_, err := eachTxn(count, tail, yield)
+	return err
+}
+
+// eachInFile is each for the entries in the file, and returns how many there are;
+// count is −1 if that is not known. more is false if yield was.
+func (x *txnIndex) eachInFile(count int, yield func(i int, t AbortedTxn) bool) (n int, more bool, err error) {
 	file, err := x.file.acquire()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return 0, true, nil
 	}
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	defer x.file.release()
-	size, err := file.Size()
-	if err != nil {
-		return err
+	if n = count; n < 0 {
+		size, err := file.Size()
+		if err != nil {
+			return 0, false, err
+		}
+		n = int(size) / txnEntrySize
 	}
 	block := blocks.Get().(*[blockSize]byte)
 	defer blocks.Put(block)
-	n := int(size) / txnEntrySize
 	const perBlock = blockSize / txnEntrySize
 	for i := 0; i < n; i += perBlock {
 		entries := block[:min(perBlock, n-i)*txnEntrySize]
 		if err := readFull(file, entries, int64(i*txnEntrySize)); err != nil {
-			return err
+			return 0, false, err
 		}
-		for j := 0; len(entries) > 0; j, entries = j+1, entries[txnEntrySize:] {
-			t, err := parseTxn(entries)
-			if err != nil {
-				return err
-			}
-			if !yield(i+j, t) {
-				return nil
-			}
+		if more, err := eachTxn(i, entries, yield); err != nil || !more {
+			return 0, false, err
 		}
 	}
-	return nil
+	return n, true, nil
+}
+
+// eachTxn calls yield with entries, the first of which has number i.
+func eachTxn(i int, entries []byte, yield func(i int, t AbortedTxn) bool) (more bool, err error) {
+	for ; len(entries) > 0; i, entries = i+1, entries[txnEntrySize:] {
+		t, err := parseTxn(entries)
+		if err != nil {
+			return false, err
+		}
+		if !yield(i, t) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // collect appends the transactions that overlap [from, upper) to dst. done says
@@ -180,14 +234,30 @@ func (x *txnIndex) cut(n int) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	file, err := x.file.create()
+	if n == 0 {
+		x.tail = nil
+	}
+	file, err := x.file.acquire()
+	if errors.Is(err, fs.ErrNotExist) {
+		x.tail = x.tail[:n*txnEntrySize] // all of it
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer x.file.release()
-	x.count = n
-	if n == 0 {
+	inFile, err := x.inFile(file)
+	if err != nil {
+		return err
+	}
+	if n > inFile {
+		x.tail = x.tail[:(n-inFile)*txnEntrySize]
+	} else {
+		inFile, x.tail = n, nil
+	}
+	x.count = inFile
+	if inFile == 0 {
 		x.count = -1 // the file is there, empty
 	}
-	return file.Truncate(int64(n * txnEntrySize))
+	return file.Truncate(int64(inFile * txnEntrySize))
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
-	"syscall"
 )
 
 // Op is a kind of operation that Faults can make fail.
@@ -26,13 +25,14 @@ const (
 	OpRead     Op = "read"
 	OpWrite    Op = "write"
 	OpTruncate Op = "truncate"
+	OpAllocate Op = "allocate"
 	OpSync     Op = "sync"
 )
 
 // Changes reports whether operations of this kind change what is on the disk.
 func (o Op) Changes() bool {
 	switch o {
-	case OpMkdir, OpRemove, OpRename, OpSyncDir, OpWrite, OpTruncate, OpSync:
+	case OpMkdir, OpRemove, OpRename, OpSyncDir, OpWrite, OpTruncate, OpAllocate, OpSync:
 		return true
 	}
 	return false
@@ -48,9 +48,6 @@ type Call struct {
 
 // ErrInjected is the error of tests that need none in particular.
 var ErrInjected = errors.New("injected fault")
-
-// ErrNoSpace is what a full disk says.
-var ErrNoSpace error = syscall.ENOSPC
 
 // ShortWrite, returned by an injector for OpWrite, lets the first N bytes
 // through before the write fails with Err.
@@ -249,6 +246,13 @@ func (f *faultyFile) Truncate(size int64) error {
 		return err
 	}
 	return f.File.Truncate(size)
+}
+
+func (f *faultyFile) Allocate(size int64) error {
+	if err := f.fs.check(OpAllocate, f.Name(), 0); err != nil {
+		return err
+	}
+	return f.File.Allocate(size)
 }
 
 func (f *faultyFile) Sync() error {

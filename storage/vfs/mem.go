@@ -32,6 +32,9 @@ type Mem struct {
 	locks         map[*memNode]bool
 	open          int
 	usable, total int64
+	capacity      int64 // bytes, if limited
+	used          int64 // bytes of blocks, see mem_space.go
+	limited       bool
 }
 
 // memNode is a file or a directory. A file that was removed lives on as long as
@@ -39,6 +42,8 @@ type Mem struct {
 type memNode struct {
 	perm  fs.FileMode
 	mtime time.Time
+	links int // names that it has
+	opens int // times that it is open
 
 	names, disk map[string]*memNode // of a directory: as seen, and as durable
 
@@ -55,10 +60,11 @@ type nameOp struct {
 	node    *memNode
 }
 
-// dataOp is a write (data set) or a truncation to off.
+// dataOp is a write (data set), a truncation to off, or an allocation up to off.
 type dataOp struct {
-	off  int64
-	data []byte
+	off      int64
+	data     []byte
+	allocate bool
 }
 
 // NewMem returns an empty file system with 1 TiB of space.
@@ -72,7 +78,8 @@ func newMemDir() *memNode {
 
 func (n *memNode) isDir() bool { return n.names != nil }
 
-// SetSpace sets what Space returns; it does not limit anything (see FullAfter).
+// SetSpace sets what Space returns of a file system without SetCapacity; it does
+// not limit anything.
 func (m *Mem) SetSpace(usable, total int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,13 +125,17 @@ func pathError(op, name string, err error) error {
 }
 
 func (m *Mem) add(dir *memNode, name string, node *memNode) {
+	m.used += nameCost(len(dir.names))
 	dir.names[name] = node
+	node.links++
 	m.pending = append(m.pending, nameOp{dir: dir, to: dir, added: name, node: node})
 }
 
 func (m *Mem) drop(dir *memNode, name string) {
 	node := dir.names[name]
 	delete(dir.names, name)
+	m.used -= nameCost(len(dir.names))
+	m.unlink(node)
 	m.pending = append(m.pending, nameOp{dir: dir, removed: name, to: dir, node: node})
 }
 
@@ -143,15 +154,18 @@ func (m *Mem) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 		return nil, pathError("open", name, fs.ErrExist)
 	case node != nil && node.isDir():
 		return nil, pathError("open", name, syscall.EISDIR)
+	case node == nil && !m.fits(nameCost(len(dir.names))):
+		return nil, pathError("open", name, ErrNoSpace)
 	case node == nil:
 		node = &memNode{perm: perm, mtime: time.Now()}
 		m.add(dir, base, node)
 	}
 	f := &memFile{fs: m, node: node, name: name, writable: flag&(os.O_WRONLY|os.O_RDWR) != 0, readable: flag&os.O_WRONLY == 0}
 	if flag&os.O_TRUNC != 0 && f.writable && node.data.size > 0 {
-		node.truncate(0)
+		m.truncate(node, 0)
 	}
 	m.open++
+	node.opens++
 	return f, nil
 }
 
@@ -165,8 +179,12 @@ func (m *Mem) MkdirAll(name string, perm fs.FileMode) error {
 		}
 		next := n.names[part]
 		if next == nil {
+			if !m.fits(nameCost(len(n.names)) + pageSize) {
+				return pathError("mkdir", name, ErrNoSpace)
+			}
 			next = newMemDir()
 			m.add(n, part, next)
+			m.used += pageSize
 		} else if !next.isDir() {
 			return pathError("mkdir", name, syscall.ENOTDIR)
 		}
@@ -229,8 +247,18 @@ func (m *Mem) Rename(oldName, newName string) error {
 	case there != nil && !there.isDir() && node.isDir():
 		return fail(syscall.ENOTDIR)
 	}
-	delete(from.names, oldBase)
+	// The new name is there before the old one goes.
+	if there == nil && !m.fits(nameCost(len(to.names))) {
+		return fail(ErrNoSpace)
+	}
+	if there != nil {
+		m.unlink(there)
+	} else {
+		m.used += nameCost(len(to.names))
+	}
 	to.names[newBase] = node
+	delete(from.names, oldBase)
+	m.used -= nameCost(len(from.names))
 	m.pending = append(m.pending, nameOp{dir: from, removed: oldBase, to: to, added: newBase, node: node})
 	return nil
 }
@@ -321,6 +349,9 @@ func (m *Mem) Space(name string) (usable, total int64, err error) {
 	defer m.mu.Unlock()
 	if m.find(name) == nil {
 		return 0, 0, pathError("statfs", name, fs.ErrNotExist)
+	}
+	if m.limited {
+		return max(0, m.capacity-m.used), m.capacity, nil
 	}
 	return m.usable, m.total, nil
 }

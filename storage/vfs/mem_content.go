@@ -46,7 +46,7 @@ func (c *content) writeAt(p []byte, off int64) {
 	for n := 0; n < len(p); {
 		at := off + int64(n)
 		page := c.pages[at/pageSize]
-		if page == nil {
+		if page == nil || page == &zeros {
 			page = new([pageSize]byte)
 			c.pages[at/pageSize] = page
 		}
@@ -61,7 +61,7 @@ func (c *content) truncate(size int64) {
 			switch start := i * pageSize; {
 			case start >= size:
 				delete(c.pages, i)
-			case start+pageSize > size:
+			case start+pageSize > size && page != &zeros:
 				clear(page[size-start:])
 			}
 		}
@@ -72,18 +72,39 @@ func (c *content) truncate(size int64) {
 func (c *content) clone() content {
 	d := content{size: c.size, pages: maps.Clone(c.pages)}
 	for i, page := range d.pages {
-		p := *page
-		d.pages[i] = &p
+		if page != &zeros {
+			p := *page
+			d.pages[i] = &p
+		}
 	}
 	return d
 }
 
-func (op dataOp) apply(c *content) {
-	if op.data == nil {
-		c.truncate(op.off)
-		return
+// zeros is the page of all blocks that were allocated and never written.
+var zeros [pageSize]byte
+
+// allocate gives the content all pages up to size.
+func (c *content) allocate(size int64) {
+	if c.pages == nil {
+		c.pages = map[int64]*[pageSize]byte{}
 	}
-	c.writeAt(op.data, op.off)
+	for i := int64(0); i*pageSize < size; i++ {
+		if c.pages[i] == nil {
+			c.pages[i] = &zeros
+		}
+	}
+	c.size = max(c.size, size)
+}
+
+func (op dataOp) apply(c *content) {
+	switch {
+	case op.allocate:
+		c.allocate(op.off)
+	case op.data == nil:
+		c.truncate(op.off)
+	default:
+		c.writeAt(op.data, op.off)
+	}
 }
 
 // cloneOps copies a list of operations; the data in it is never changed.

@@ -30,7 +30,7 @@ func (m *Mem) Crash(rng *rand.Rand) *Mem {
 			op.apply(c.namesOf)
 		}
 	}
-	return &Mem{root: c.survivor(m.root), locks: map[*memNode]bool{}, usable: m.usable, total: m.total}
+	return m.successor(c.survivor(m.root))
 }
 
 // Kill returns what the end of the process leaves: all that was written, synced
@@ -61,12 +61,19 @@ func (m *Mem) Kill() *Mem {
 		}
 		return t
 	}
-	k := &Mem{root: twin(m.root), locks: map[*memNode]bool{}, usable: m.usable, total: m.total}
+	k := m.successor(twin(m.root))
 	for _, op := range m.pending {
 		op.dir, op.to, op.node = twin(op.dir), twin(op.to), twin(op.node)
 		k.pending = append(k.pending, op)
 	}
 	return k
+}
+
+// successor is a file system of the same size with another tree.
+func (m *Mem) successor(root *memNode) *Mem {
+	s := &Mem{root: root, locks: map[*memNode]bool{}, usable: m.usable, total: m.total, capacity: m.capacity, limited: m.limited}
+	s.recount(root)
+	return s
 }
 
 // crash is one draw.

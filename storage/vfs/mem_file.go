@@ -54,10 +54,22 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	if err != nil || len(p) == 0 {
 		return 0, err
 	}
-	f.node.data.writeAt(p, off)
-	f.node.unsynced = append(f.node.unsynced, dataOp{off: off, data: slices.Clone(p)})
-	f.node.mtime = time.Now()
+	if n := f.fs.roomFor(f.node, len(p), off); n < len(p) {
+		if n > 0 {
+			f.fs.write(f.node, p[:n], off)
+		}
+		return n, pathError("write", f.name, ErrNoSpace)
+	}
+	f.fs.write(f.node, p, off)
 	return len(p), nil
+}
+
+func (m *Mem) write(n *memNode, p []byte, off int64) {
+	before := n.data.blocks()
+	n.data.writeAt(p, off)
+	m.used += n.data.blocks() - before
+	n.unsynced = append(n.unsynced, dataOp{off: off, data: slices.Clone(p)})
+	n.mtime = time.Now()
 }
 
 func (f *memFile) Truncate(size int64) error {
@@ -69,12 +81,23 @@ func (f *memFile) Truncate(size int64) error {
 	if err != nil {
 		return err
 	}
-	f.node.truncate(size)
+	f.fs.truncate(f.node, size)
 	return nil
 }
 
-func (n *memNode) truncate(size int64) {
+func (f *memFile) Allocate(size int64) error {
+	unlock, err := f.use("allocate", f.writable)
+	defer unlock()
+	if err == nil && !f.fs.allocate(f.node, size) {
+		err = pathError("allocate", f.name, ErrNoSpace)
+	}
+	return err
+}
+
+func (m *Mem) truncate(n *memNode, size int64) {
+	before := n.data.blocks()
 	n.data.truncate(size)
+	m.used += n.data.blocks() - before
 	n.unsynced = append(n.unsynced, dataOp{off: size})
 	n.mtime = time.Now()
 }
@@ -112,6 +135,8 @@ func (f *memFile) Close() error {
 	if err == nil {
 		f.closed = true
 		f.fs.open--
+		f.node.opens--
+		f.fs.free(f.node)
 	}
 	return err
 }

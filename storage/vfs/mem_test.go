@@ -216,3 +216,65 @@ func TestFaults(t *testing.T) {
 		t.Errorf("%d files are open, want 1", m.OpenFiles())
 	}
 }
+
+// What does not fit is not written, and what is removed makes room.
+func TestCapacity(t *testing.T) {
+	m := NewMem()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := func(err error) {
+		t.Helper()
+		if !NoRoom(err) {
+			t.Fatalf("on a full disk: %v", err)
+		}
+	}
+	must(m.MkdirAll("/d", 0o755))
+	a, err := m.OpenFile("/d/a", os.O_RDWR|os.O_CREATE, 0o644)
+	must(err)
+	m.SetCapacity(m.Used() + 2*pageSize)
+	n, err := a.WriteAt(make([]byte, 3*pageSize), 100)
+	full(err)
+	if size, _ := a.Size(); n != 2*pageSize-100 || size != 2*pageSize {
+		t.Errorf("wrote %d bytes, of the file there are %d", n, size)
+	}
+	_, err = a.WriteAt(make([]byte, pageSize), pageSize) // blocks that are there
+	must(err)
+	must(a.Truncate(100 * pageSize)) // a hole
+	_, err = a.WriteAt([]byte("x"), 50*pageSize)
+	full(err)
+	full(m.MkdirAll("/d/e", 0o755))
+	must(a.Truncate(pageSize))
+	full(a.Allocate(3 * pageSize))
+	if size, _ := a.Size(); size != 2*pageSize {
+		t.Errorf("allocated up to %d", size)
+	}
+	_, err = a.WriteAt([]byte("into what was allocated"), pageSize)
+	must(err)
+	for i := range namesPerBlock - 1 {
+		must(WriteFile(m, fmt.Sprint("/d/empty", i), nil, false))
+	}
+	full(WriteFile(m, "/d/one more name", nil, false))
+	full(m.Rename("/d/empty1", "/d/another name"))
+	must(m.Rename("/d/empty1", "/d/empty2"))
+	must(m.Remove("/d/a"))
+	_, err = a.ReadAt(make([]byte, 10), 0)
+	must(err)
+	full(m.MkdirAll("/d/f/g", 0o755)) // the file is open still
+	before := m.Used()
+	must(a.Close())
+	if m.Used() != before-2*pageSize {
+		t.Errorf("closing the last handle of a removed file frees %d bytes", before-m.Used())
+	}
+	must(WriteFile(m, "/d/b", make([]byte, 2*pageSize), false))
+	if k := m.Kill(); k.Used() != m.Used() {
+		t.Errorf("%d bytes used, after a kill %d", m.Used(), k.Used())
+	}
+	usable, total, err := m.Space("/d")
+	if err != nil || usable != 0 || total != m.Used() {
+		t.Errorf("space: %d of %d, %v", usable, total, err)
+	}
+}

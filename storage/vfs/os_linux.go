@@ -34,6 +34,21 @@ func syncData(f *os.File) error {
 	}
 }
 
+// allocate is fallocate(2). The error is errors.ErrUnsupported where the file
+// system has none.
+func allocate(f *os.File, size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+		}
+		return nil
+	}
+}
+
 func statfs(name string) (usable, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(name, &st); err != nil {

@@ -21,6 +21,8 @@ func lockFile(f *os.File) error {
 
 func syncData(f *os.File) error { return f.Sync() }
 
+func allocate(*os.File, int64) error { return errors.ErrUnsupported }
+
 func statfs(name string) (usable, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(name, &st); err != nil {

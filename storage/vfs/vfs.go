@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // FS is a tree of files and directories. All methods may be called by many
@@ -60,6 +61,10 @@ type File interface {
 	io.WriterAt
 	// Truncate cuts the file or extends it with zeros (sparsely).
 	Truncate(size int64) error
+	// Allocate makes sure that the first size bytes have their blocks on the
+	// disk, and extends a shorter file to that size, with bytes that need not be
+	// zeros. After an error some of the blocks, and of the size, may be there.
+	Allocate(size int64) error
 	// Sync makes the content and the size of the file durable. After an error
 	// nothing is known about what reached the disk, and a second Sync that
 	// succeeds proves nothing: the kernel may have dropped the dirty pages.
@@ -73,6 +78,16 @@ type File interface {
 // OSFiler is implemented by files that are real ones, which sendfile(2) needs.
 type OSFiler interface {
 	OSFile() *os.File
+}
+
+// ErrNoSpace is what a full disk says.
+var ErrNoSpace error = syscall.ENOSPC
+
+// NoRoom reports whether err says that the disk, or the share of it that this
+// process may use, is full. Of all errors it is the one that says nothing about
+// the disk's health, and the one that goes away.
+func NoRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // ErrLocked says that somebody else holds the lock.
@@ -90,13 +105,18 @@ func WriteFileAtomic(fsys FS, name string, data []byte) error {
 }
 
 // ReplaceFile is WriteFileAtomic without its last step: a crash can bring the
-// old content back, but never a torn one.
+// old content back, but never a torn one. After an error the old content is
+// there, and what was written of the new one takes up no room.
 func ReplaceFile(fsys FS, name string, data []byte) error {
 	tmp := name + ".tmp"
-	if err := WriteFile(fsys, tmp, data, true); err != nil {
-		return err
+	err := WriteFile(fsys, tmp, data, true)
+	if err == nil {
+		err = fsys.Rename(tmp, name)
 	}
-	return fsys.Rename(tmp, name)
+	if err != nil {
+		fsys.Remove(tmp)
+	}
+	return err
 }
 
 // WriteFile creates or overwrites name with data and, if sync is set, makes

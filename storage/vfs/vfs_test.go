@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -36,6 +37,7 @@ var contract = map[string]func(t *testing.T, fsys FS, dir string){
 	"open":       testOpen,
 	"positions":  testPositions,
 	"truncate":   testTruncate,
+	"allocate":   testAllocate,
 	"names":      testNames,
 	"rename":     testRename,
 	"unlinked":   testUnlinked,
@@ -147,6 +149,37 @@ func testTruncate(t *testing.T, fsys FS, dir string) {
 	must(t, f.Truncate(10<<20)) // sparse
 	if size, err := f.Size(); err != nil || size != 10<<20 {
 		t.Errorf("Size: %d, %v", size, err)
+	}
+}
+
+func testAllocate(t *testing.T, fsys FS, dir string) {
+	must(t, fsys.MkdirAll(dir, 0o755))
+	name := filepath.Join(dir, "f")
+	f := mustOpen(t, fsys, name, os.O_RDWR|os.O_CREATE)
+	defer f.Close()
+	_, err := f.WriteAt([]byte("abc"), 0)
+	must(t, err)
+	must(t, f.Allocate(10_000))
+	if got := mustRead(t, fsys, name); len(got) != 10_000 || got[:3] != "abc" {
+		t.Errorf("allocating 10,000 bytes of a file of three leaves %d, %q …", len(got), got[:min(3, len(got))])
+	}
+	must(t, f.Allocate(5_000))
+	if size, err := f.Size(); err != nil || size != 10_000 {
+		t.Errorf("allocating less than there is leaves %d bytes, %v", size, err)
+	}
+}
+
+// Where the file system cannot allocate, the blocks are written.
+func TestFill(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	f := mustOpen(t, OS(), name, os.O_RDWR|os.O_CREATE)
+	defer f.Close()
+	const size = 100_000
+	_, err := f.WriteAt([]byte("abc"), 0)
+	must(t, err)
+	must(t, f.(osFile).fill(size))
+	if got := mustRead(t, OS(), name); len(got) != size || got[:3] != "abc" || strings.Count(got, "\x00") > size/100 {
+		t.Errorf("%d bytes are written, %d of them zero", len(got), strings.Count(got, "\x00"))
 	}
 }
 

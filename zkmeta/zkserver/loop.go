@@ -32,7 +32,8 @@ func (c clock) now() time.Duration { return time.Since(c.start) }
 // So what a client hears is durable; events that a change caused go to each
 // connection before any reply that could reveal the change; and while a commit
 // runs, the requests of the next one gather. If a commit fails, memory is ahead
-// of the store and nobody may know: the loop ends, and nothing is released.
+// of the store and nobody may know: the loop ends, and nothing is released. If
+// there was only no room for it, memory goes back to the store (full.go).
 type loop struct {
 	cfg   Config
 	log   *slog.Logger
@@ -52,6 +53,8 @@ type loop struct {
 	served        int         // requests since the last commit
 	nextContainer time.Duration
 	due           time.Duration // when expire and reapContainers have to look again
+	full          bool          // the store has no room: nothing may be changed
+	nextLook      time.Duration // for room, if full
 	stats         stats
 }
 
@@ -164,11 +167,17 @@ func (l *loop) run(stop <-chan struct{}) error {
 		gone = gone[:0]
 		ready = l.serveRound(ready)
 		if now := l.clock.now(); now >= l.due {
-			l.expire(now, now-l.due)
-			l.reapContainers(now)
+			if l.mayChange() {
+				l.expire(now, now-l.due)
+				l.reapContainers(now)
+			}
 			l.planDue()
 		}
-		if err := l.commit(); err != nil {
+		err := l.commit()
+		if errors.Is(err, ErrNoRoom) {
+			err = l.takeBack(err)
+		}
+		if err != nil {
 			l.log.Error("zkserver: the store failed; no longer serving", "error", err)
 			return fmt.Errorf("zkserver: %w", err)
 		}
@@ -324,5 +333,8 @@ func (l *loop) planDue() {
 	}
 	if len(l.tree.containers) > 0 {
 		l.due = min(l.due, l.nextContainer)
+	}
+	if l.full {
+		l.due = l.nextLook
 	}
 }

@@ -53,6 +53,10 @@ func (l *loop) serve(c *conn, r request) {
 	case zkproto.OpAuth:
 		l.auth(c, xid, r.body.(*zkproto.AuthRequest))
 	case zkproto.OpCloseSession:
+		if !l.mayChange() {
+			l.reply(c, xid, l.zxid, nil, zkproto.ErrQuotaExceeded)
+			return
+		}
 		l.endSession(s)
 		l.reply(c, xid, l.zxid, nil, nil)
 		l.finish(c)

@@ -90,6 +90,10 @@ func (l *loop) connect(c *conn, r *zkproto.ConnectRequest) {
 			l.finish(c)
 			return
 		}
+		if !l.mayChange() {
+			l.finish(c)
+			return
+		}
 		l.zxid++
 		s = &session{id: sessionBase + l.zxid, password: make([]byte, passwordBytes), timeout: timeout, reprieved: -1}
 		_, _ = rand.Read(s.password) // never fails
@@ -103,6 +107,9 @@ func (l *loop) connect(c *conn, r *zkproto.ConnectRequest) {
 			l.answerConnect(c, r, &zkproto.ConnectResponse{Password: make([]byte, passwordBytes)})
 			l.finish(c)
 			return
+		}
+		if s.timeout != timeout && !l.mayChange() {
+			timeout = s.timeout
 		}
 		if s.timeout != timeout {
 			s.timeout = timeout

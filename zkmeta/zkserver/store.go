@@ -1,5 +1,11 @@
 package zkserver
 
+import "errors"
+
+// ErrNoRoom is wrapped by the error of a commit for which the disk is too full.
+// Nothing of it was applied, and the store is as good as before.
+var ErrNoRoom = errors.New("no room for the ZooKeeper store")
+
 // Bucket separates the kinds of entries in a store.
 type Bucket uint8
 
@@ -29,9 +35,12 @@ type Store interface {
 	Load(visit func(Entry) error) error
 	// Commit applies all changes or none, and returns when they will outlive
 	// a loss of power. No two changes have the same bucket and key. The store
-	// may keep the values. After an error it is unknown what was applied: the
-	// server then stops for good and reveals nothing of the batch.
+	// may keep the values. After ErrNoRoom the server takes the batch back.
+	// After any other error it is unknown what was applied: the server then
+	// stops for good and reveals nothing of the batch.
 	Commit([]Change) error
+	// HasRoom reports, after ErrNoRoom, whether commits can succeed again.
+	HasRoom() bool
 	// Close releases the store. It does not belong to the server: whoever
 	// opened the store closes it, after Server.Stop.
 	Close() error

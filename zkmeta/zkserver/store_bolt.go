@@ -12,6 +12,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // ErrStoreInUse is wrapped by OpenBolt's error when another process, or this
@@ -27,6 +29,10 @@ const (
 	compactFrom = 16 << 20
 	// growStep is how far the file grows at a time.
 	growStep = 4 << 20
+	// slack is what the file has ahead at least: blocks that are on the disk, so
+	// that a disk that becomes full does not stop the commits of a server whose
+	// content does not grow much.
+	slack = 1 << 20
 )
 
 var bucketNames = map[Bucket][]byte{
@@ -39,9 +45,15 @@ var bucketNames = map[Bucket][]byte{
 // then one of two meta pages, with an fsync after each, so that after a crash
 // or a loss of power the file holds exactly the batches that were committed.
 // The file is locked while it is open.
+//
+// bbolt writes into a file that grows sparsely, and finds out about a full disk
+// when it has begun. Therefore the blocks are there before it needs them, as long
+// as there is room; see ahead.
 type BoltStore struct {
-	db   *bolt.DB
-	path string
+	db        *bolt.DB
+	path      string
+	file      vfs.File // the same file
+	allocated int64    // bytes of it that have blocks
 }
 
 // OpenBolt opens the store in the file at path, or creates it; the directory
@@ -60,7 +72,31 @@ func OpenBolt(path string) (*BoltStore, error) {
 	if db, err = compactIfWorthIt(db, path); err != nil {
 		return nil, err
 	}
-	return &BoltStore{db: db, path: path}, nil
+	file, err := vfs.OS().OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open ZooKeeper store: %w", err), db.Close())
+	}
+	s := &BoltStore{db: db, path: path, file: file}
+	s.ahead() // without room for it the store can be read, and may have free pages
+	return s, nil
+}
+
+// ahead has blocks allocated ahead of what the store uses of its file, and reports
+// whether there was room.
+func (s *BoltStore) ahead() bool {
+	var used int64
+	if err := s.db.View(func(tx *bolt.Tx) error { used = tx.Size(); return nil }); err != nil {
+		return false
+	}
+	if used+slack <= s.allocated {
+		return true
+	}
+	size := (used + slack + growStep - 1) / growStep * growStep
+	if err := s.file.Allocate(size); err != nil {
+		return false
+	}
+	s.allocated = size
+	return true
 }
 
 func newFileName(path string) string { return path + ".new" }
@@ -170,6 +206,9 @@ func compactIfWorthIt(db *bolt.DB, path string) (*bolt.DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	err = bolt.Compact(small, db, 1<<20)
+	if vfs.NoRoom(err) { // it is not needed to go on
+		return db, errors.Join(small.Close(), os.Remove(tmp))
+	}
 	if err == nil {
 		err = renameDurably(tmp, path)
 	}
@@ -220,11 +259,20 @@ func (s *BoltStore) Commit(changes []Change) error {
 		}
 		return nil
 	})
+	// Only a page that could not be written is harmless, for it is one that nothing
+	// refers to. After a failed fsync it is not known what is in the file.
+	if failed := (*fs.PathError)(nil); vfs.NoRoom(err) && errors.As(err, &failed) && failed.Op == "write" {
+		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
+	}
 	if err != nil {
 		return fmt.Errorf("commit %d changes to ZooKeeper store %s: %w", len(changes), s.path, err)
 	}
+	s.ahead()
 	return nil
 }
 
+// HasRoom implements Store.
+func (s *BoltStore) HasRoom() bool { return s.ahead() }
+
 // Close implements Store.
-func (s *BoltStore) Close() error { return s.db.Close() }
+func (s *BoltStore) Close() error { return errors.Join(s.db.Close(), s.file.Close()) }

@@ -48,5 +48,8 @@ func (s *MemStore) Commit(changes []Change) error {
 	return nil
 }
 
+// HasRoom implements Store.
+func (s *MemStore) HasRoom() bool { return true }
+
 // Close implements Store; the entries stay.
 func (s *MemStore) Close() error { return nil }

@@ -16,6 +16,9 @@ import (
 
 // transact runs f as a transaction of its own.
 func (l *loop) transact(f func() (zkproto.Record, error)) (zkproto.Record, error) {
+	if !l.mayChange() {
+		return nil, zkproto.ErrQuotaExceeded
+	}
 	l.zxid++
 	body, err := f()
 	if err != nil {
@@ -233,6 +236,9 @@ func (l *loop) multi(c *conn, r *zkproto.MultiRequest) (zkproto.Record, error) {
 		case *zkproto.PathWatchRequest:
 			return nil, zkproto.ErrMarshalling // a read
 		}
+	}
+	if !l.mayChange() {
+		return nil, zkproto.ErrQuotaExceeded
 	}
 	resp := &zkproto.MultiResponse{Results: make([]zkproto.Result, 0, len(r.Ops))}
 	l.zxid++
