@@ -68,7 +68,7 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 	if err = e.server.Start(ctx); err != nil {
 		return e, err
 	}
-	e.serve(e.inside, env.Logger)
+	e.serve(e.inside, e.server.ServeOwner, env.Logger)
 	e.serving.Go(func() {
 		<-e.server.Done()
 		if err := e.server.Err(); err != nil && !errors.Is(err, zkserver.ErrStopped) {
@@ -83,14 +83,14 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 		return e, fmt.Errorf("gracchus.zookeeper.listen %q cannot be opened: %w", cfg.EmbeddedListen, err)
 	}
 	env.Logger.Info("the embedded ZooKeeper is open to tools", "zookeeper", open.Addr().String())
-	e.serve(open, env.Logger)
+	e.serve(open, e.server.Serve, env.Logger)
 	return e, nil
 }
 
 // serve answers clients of one listener until the server is stopped.
-func (e *embedded) serve(l net.Listener, logger *slog.Logger) {
+func (e *embedded) serve(l net.Listener, serve func(net.Listener) error, logger *slog.Logger) {
 	e.serving.Go(func() {
-		if err := e.server.Serve(l); !errors.Is(err, zkserver.ErrStopped) {
+		if err := serve(l); !errors.Is(err, zkserver.ErrStopped) {
 			logger.Error("the embedded ZooKeeper no longer listens", "address", l.Addr().String(), "error", err)
 		}
 	})

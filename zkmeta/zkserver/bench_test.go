@@ -22,14 +22,19 @@ func startPipe(t testing.TB, cfg zkserver.Config, store zkserver.Store) (*zkserv
 	if err := s.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	go s.Serve(l) //nolint:errcheck // ends with the server
 	t.Cleanup(func() {
 		if err := s.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	return s, func() *rawClient {
+	return s, servePipe(t, s.Serve)
+}
+
+// servePipe has connections in this process served, and returns what makes them.
+func servePipe(t testing.TB, serve func(net.Listener) error) func() *rawClient {
+	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	go serve(l) //nolint:errcheck // ends with the server
+	return func() *rawClient {
 		client, server := net.Pipe()
 		t.Cleanup(func() { client.Close() })
 		select {

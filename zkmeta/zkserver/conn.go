@@ -46,6 +46,7 @@ type conn struct {
 	cfg   *Config
 	inbox *inbox
 	clock clock
+	owner bool // see ServeOwner; set before the goroutines start
 
 	mu         sync.Mutex
 	queue      []request

@@ -273,6 +273,24 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// Strangers that take all connections and sessions there are do not stand in the
+// way of the owner.
+func TestOwnerHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dial := startPipe(t, zkserver.Config{MaxConnections: 3, MaxSessions: 3}, zkserver.NewMemStore())
+		own := servePipe(t, s.ServeOwner)
+		for range 3 {
+			connected(t, dial(), 40*time.Second)
+		}
+		if _, err := dial().connect(zkproto.ConnectRequest{TimeoutMS: 4000}); !closed(err) {
+			t.Errorf("a stranger beyond the limit: %v", err)
+		}
+		for range 5 {
+			connected(t, own(), 40*time.Second).mustDo(t, zkproto.OpPing, nil)
+		}
+	})
+}
+
 // One request must not make an answer thousands of times its size.
 func TestMultiReadIsBounded(t *testing.T) {
 	_, dial := startPipe(t, zkserver.Config{}, zkserver.NewMemStore())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 )
 
@@ -40,6 +41,8 @@ type loop struct {
 	store Store
 	inbox *inbox
 	clock clock
+
+	refusals loglimit.Limit // of sessions
 
 	tree     *tree
 	sessions map[int64]*session

@@ -18,6 +18,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
 )
 
 // ErrStopped is what Serve returns when the server was stopped.
@@ -38,7 +40,10 @@ type Server struct {
 	started   bool
 	stopped   bool
 	conns     map[*conn]struct{}
+	strangers int // of conns, those that are not the owner's
 	listeners map[net.Listener]struct{}
+
+	refusals loglimit.Limit
 
 	stop    chan struct{} // closed by Stop
 	done    chan struct{} // closed when the loop has ended
@@ -125,7 +130,14 @@ func (s *Server) Start(context.Context) error {
 // Serve accepts connections from l until the server is stopped or l is closed,
 // and closes l. Several listeners can be served at once, each by a call of its
 // own. It returns ErrStopped after Stop, and the store's error if that failed.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, false) }
+
+// ServeOwner is Serve for those whom the server belongs to: their connections and
+// sessions do not count for MaxConnections and MaxSessions, so that no stranger can
+// take the place they need.
+func (s *Server) ServeOwner(l net.Listener) error { return s.serve(l, true) }
+
+func (s *Server) serve(l net.Listener, owner bool) error {
 	s.mu.Lock()
 	if !s.started || s.stopped {
 		s.mu.Unlock()
@@ -166,16 +178,16 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		pause = 0
-		s.admit(nc)
+		s.admit(nc, owner)
 	}
 }
 
-func (s *Server) admit(nc net.Conn) {
+func (s *Server) admit(nc net.Conn, owner bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped || len(s.conns) >= s.cfg.MaxConnections {
-		if !s.stopped {
-			s.cfg.Logger.Warn("zkserver: too many connections", "limit", s.cfg.MaxConnections, "refused", nc.RemoteAddr().String())
+	if s.stopped || !owner && s.strangers >= s.cfg.MaxConnections {
+		if !s.stopped && s.refusals.Say() {
+			s.cfg.Logger.Warn("zkserver: too many connections", "limit", s.cfg.MaxConnections, "refused", nc.RemoteAddr().String(), "others_refused", s.refusals.Unsaid())
 		}
 		_ = nc.Close()
 		return
@@ -187,7 +199,11 @@ func (s *Server) admit(nc net.Conn) {
 	default:
 	}
 	c := newConn(nc, &s.cfg, &s.inbox, s.loop.clock)
+	c.owner = owner
 	s.conns[c] = struct{}{}
+	if !owner {
+		s.strangers++
+	}
 	s.wg.Go(func() {
 		var both sync.WaitGroup
 		both.Go(c.write)
@@ -195,6 +211,9 @@ func (s *Server) admit(nc net.Conn) {
 		both.Wait()
 		s.mu.Lock()
 		delete(s.conns, c)
+		if !owner {
+			s.strangers--
+		}
 		s.mu.Unlock()
 		s.inbox.put(c, true)
 	})

@@ -85,8 +85,10 @@ func (l *loop) connect(c *conn, r *zkproto.ConnectRequest) {
 	timeout = max(timeout.Truncate(time.Millisecond), time.Millisecond)
 	var s *session
 	if r.SessionID == 0 {
-		if len(l.sessions) >= l.cfg.MaxSessions {
-			l.log.Warn("zkserver: too many sessions", "limit", l.cfg.MaxSessions, "refused", client)
+		if !c.owner && len(l.sessions) >= l.cfg.MaxSessions {
+			if l.refusals.Say() {
+				l.log.Warn("zkserver: too many sessions", "limit", l.cfg.MaxSessions, "refused", client, "others_refused", l.refusals.Unsaid())
+			}
 			l.finish(c)
 			return
 		}
