@@ -220,17 +220,15 @@ func (b *bench) rounds(what string, n int, turns []turn) ([]Round, error) {
 }
 
 // A subject is warm when another time takes it no less than this fraction of what
-// it took before, or after mostWarmUps times.
-const (
-	warm        = 0.93
-	mostWarmUps = 6
-)
+// it took before.
+const warm = 0.93
 
-// warmUp repeats each turn until its value stops to fall.
+// warmUp repeats each turn until its value stops to fall, or as often as the scale
+// allows.
 func (b *bench) warmUp(what, value string, turns []turn) error {
 	for _, t := range turns {
 		best := math.Inf(1)
-		for i := range mostWarmUps {
+		for i := range b.scale.warmUps {
 			b.progress.say(fmt.Sprintf("%s, warm-up %d: %s", what, i+1, t.subject))
 			values, err := t.measure()
 			if err != nil {

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
-
-	"encoding/binary"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 

@@ -28,7 +28,7 @@ func consumeScenario(b *bench) error {
 	}
 	b.Cleanup(f.stop)
 	b.startAll()
-	loads := consumeLoads()
+	loads := b.scale.some(consumeLoads())
 	for i, l := range loads {
 		l.bytes = b.scale.largeBatches
 		b.progress.at(i, len(loads), l.String())

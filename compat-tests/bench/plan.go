@@ -6,6 +6,8 @@ import "time"
 type scale struct {
 	name         string
 	rounds       int
+	warmUps      int           // at most, of each subject in each cell
+	every        int           // load of produce and consume is measured: 1 is all
 	smallBatches int64         // bytes of values in a turn with batches of 16 KiB
 	largeBatches int64         // and of 1 MiB
 	latency      time.Duration // of a turn at a fixed rate
@@ -21,15 +23,15 @@ type scale struct {
 func scales() map[string]scale {
 	return map[string]scale{
 		"quick": {
-			name: "quick", rounds: 3, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
+			name: "quick", rounds: 3, warmUps: 6, every: 1, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
 			starts: 5, restarts: 2, partitions: 10000, connections: 5000, killed: 1000,
 		},
 		"full": {
-			name: "full", rounds: 5, smallBatches: 100e6, largeBatches: 400e6, latency: 10 * time.Second, idle: 10 * time.Second,
+			name: "full", rounds: 5, warmUps: 6, every: 1, smallBatches: 100e6, largeBatches: 400e6, latency: 10 * time.Second, idle: 10 * time.Second,
 			starts: 10, restarts: 5, partitions: 10000, connections: 5000, killed: 1000,
 		},
 		"tiny": {
-			name: "tiny", rounds: 1, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
+			name: "tiny", rounds: 1, warmUps: 1, every: 5, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, partitions: 20, connections: 20, killed: 10,
 		},
 	}
@@ -40,6 +42,15 @@ func (s scale) bytes(batch int) int64 {
 		return s.largeBatches
 	}
 	return s.smallBatches
+}
+
+// some of the loads, as many as the scale has.
+func (s scale) some(loads []load) []load {
+	var some []load
+	for i := 0; i < len(loads); i += s.every {
+		some = append(some, loads[i])
+	}
+	return some
 }
 
 // scenario is a part of the benchmark that can be run alone.

@@ -57,7 +57,7 @@ func produceScenario(b *bench) error {
 		return err
 	}
 	b.Cleanup(f.stop)
-	loads := produceLoads()
+	loads := b.scale.some(produceLoads())
 	for i, l := range loads {
 		l.bytes = b.scale.bytes(l.batch)
 		b.progress.at(i, len(loads), l.String())

@@ -115,5 +115,5 @@ func clip(line string, width int) string {
 	if len(runes) <= width {
 		return line
 	}
-	return strings.TrimSpace(string(runes[:max(0, width-1)])) + "…"
+	return strings.TrimRight(string(runes[:max(0, width-1)]), " ") + "…"
 }

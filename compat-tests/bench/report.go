@@ -18,6 +18,9 @@ func writeReport(docs string, r *Results) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Join(docs, "performance"), 0o755); err != nil {
+		return err
+	}
 	text := string(content)
 	parts := [][2]string{{"runs", runsOf(r)}, {"aims", aimsTable(r)}}
 	for _, s := range scenarios() {

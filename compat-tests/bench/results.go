@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 )
 
 // Results are what was measured, kept as it was measured: every median and ratio
@@ -66,15 +68,28 @@ func readResults(file string) (*Results, error) {
 	return r, nil
 }
 
+// write stores the results with a line for each cell.
 func (r *Results) write(file string) error {
-	content, err := json.MarshalIndent(r, "", " ")
+	content, err := json.Marshal(r)
 	if err != nil {
 		return err
+	}
+	for _, begin := range []string{`{"Scenario":`, `{"Name":`} {
+		content = bytes.ReplaceAll(content, []byte(begin), []byte("\n"+begin))
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(file, append(content, '\n'), 0o644)
+}
+
+// MarshalJSON keeps six digits that count, which is more than are right.
+func (v Values) MarshalJSON() ([]byte, error) {
+	short := make(map[string]json.Number, len(v))
+	for name, value := range v {
+		short[name] = json.Number(strconv.FormatFloat(value, 'g', 6, 64))
+	}
+	return json.Marshal(short)
 }
 
 // put takes a scenario's run in place of its last one.

@@ -54,7 +54,7 @@ func number(v float64) string {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return missing
 	case size >= 10000:
-		return fmt.Sprintf("%d,%03d", int(math.Round(v))/1000, int(math.Abs(math.Round(v)))%1000)
+		return thousands(fmt.Sprintf("%.0f", v))
 	case size >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case size >= 10:
@@ -64,6 +64,14 @@ func number(v float64) string {
 	default:
 		return fmt.Sprintf("%.3f", v)
 	}
+}
+
+// thousands parts groups of three digits.
+func thousands(digits string) string {
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
 }
 
 // ratio shows a fraction of Kafka's with two digits after the point.
