@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
@@ -150,19 +148,7 @@ func measure(c command, r *Results, p *progress, keep func() error) error {
 	if c.withoutKafka {
 		b.brokers = b.brokers[:1]
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupted)
-	go func() {
-		if _, is := <-interrupted; !is {
-			return
-		}
-		p.print("interrupted")
-		b.killAll()
-		harness.StopShared()
-		os.RemoveAll(dir)
-		os.Exit(130)
-	}()
+	defer b.endOnSignal()()
 	var expected []time.Duration
 	var all time.Duration
 	for _, s := range c.scenarios {
@@ -171,7 +157,7 @@ func measure(c command, r *Results, p *progress, keep func() error) error {
 	}
 	p.plan(expected)
 	p.print(fmt.Sprintf("%s: %s; about %s on two quiet cores", c.scale.name, strings.Join(names(c.scenarios), ", "), minutes(all)))
-	r0 := thisRun(c.scale, harness.Binary(b), time.Now())
+	this := thisRun(c.scale, harness.Binary(b), time.Now())
 	var failed []error
 	for i, s := range c.scenarios {
 		begin := time.Now()
@@ -184,7 +170,7 @@ func measure(c command, r *Results, p *progress, keep func() error) error {
 		}
 		took := time.Since(begin)
 		p.print(fmt.Sprintf("%s took %s", s.name, minutes(took)))
-		r.put(Measured{Scenario: s.name, Run: r0, Seconds: int(took.Seconds()), Cells: cells})
+		r.put(Measured{Scenario: s.name, Run: this, Seconds: int(took.Seconds()), Cells: cells})
 		if err := keep(); err != nil {
 			return err
 		}

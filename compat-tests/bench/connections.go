@@ -75,10 +75,7 @@ func (b *bench) connectionsOnce(broker *harness.Broker) (values Values, err erro
 			return nil, fmt.Errorf("connection %d: %w", len(open)+1, err)
 		}
 	}
-	cpu, err := spent(broker.Pid(), func() error {
-		time.Sleep(b.scale.idle)
-		return nil
-	})
+	values, err = b.idle(broker)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +84,9 @@ func (b *bench) connectionsOnce(broker *harness.Broker) (values Values, err erro
 		return nil, err
 	}
 	more := float64(after.resident - before.resident)
-	return Values{
-		grown: more / 1e6, grownPerConnection: more / 1e3 / float64(b.scale.connections), cpuPerMinute: float64(cpu) / float64(b.scale.idle) * 60e3,
-		resident: float64(after.resident) / 1e6, peak: float64(after.peak) / 1e6,
-	}, nil
+	values[grown], values[grownPerConnection] = more/1e6, more/1e3/float64(b.scale.connections)
+	values[resident], values[peak] = float64(after.resident)/1e6, float64(after.peak)/1e6
+	return values, nil
 }
 
 // firstRequest opens a connection and asks for the broker's versions, as every

@@ -1,15 +1,8 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"sync/atomic"
+	"errors"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
@@ -31,78 +24,65 @@ const (
 	fetchOfAll = "an idle fetch over all partitions"
 )
 
-// activePartitions and activeRate are what goes on in someActive.
-const (
-	activePartitions = 10
-	activeRate       = 10 // records a second in each
-)
-
 // manyTopics are topics that have the partitions in equal numbers.
 const manyTopics = 20
 
+// manyPartitions are topics with the same number of partitions.
+type manyPartitions struct {
+	topics []string
+	each   int
+}
+
 // partitionsScenario measures what partitions cost in which nothing happens.
 func partitionsScenario(b *bench) error {
-	var topics []string
+	many := manyPartitions{each: b.scale.partitions / manyTopics}
 	for range manyTopics {
-		topics = append(topics, b.topic())
+		many.topics = append(many.topics, b.topic())
 	}
-	each := b.scale.partitions / manyTopics
 	b.startAll()
-	b.progress.at(0, 6, creating)
+	const parts = 6
+	b.progress.at(0, parts, creating)
 	// Once only: it takes Kafka long.
 	rounds, err := b.rounds(creating, 1, b.turns(func(broker *harness.Broker) (Values, error) {
 		begin := time.Now()
-		cpu, err := spent(broker.Pid(), func() error { return createTopics(broker.Addr, each, topics...) })
+		cpu, err := spent(broker.Pid(), func() error { return createTopics(broker.Addr, many.each, many.topics...) })
 		return Values{seconds: time.Since(begin).Seconds(), cpuSeconds: cpu.Seconds()}, err
 	}))
 	if err != nil {
 		return err
 	}
 	b.add(Cell{Name: creating, Rounds: rounds})
-
-	idle := []struct {
+	for i, cell := range []struct {
 		name   string
-		client func(addr string, topics []string, each int) (stop func() error, err error)
+		client func(addr string, many manyPartitions) (stop func() error, err error)
 	}{
 		{idleAlone, noClient},
 		{idleWith, consumerOfAll},
-		{someActive, consumerOfSome},
-	}
-	for i, cell := range idle {
-		b.progress.at(1+i, 6, cell.name)
+		{someActive, consumerOfActive},
+	} {
+		b.progress.at(1+i, parts, cell.name)
 		rounds, err := b.rounds(cell.name, min(b.scale.rounds, 3), b.turns(func(broker *harness.Broker) (Values, error) {
-			stop, err := cell.client(broker.Addr, topics, each)
+			stop, err := cell.client(broker.Addr, many)
 			if err != nil {
 				return nil, err
 			}
-			cpu, err := spent(broker.Pid(), func() error {
-				time.Sleep(b.scale.idle)
-				return nil
-			})
-			if err := stop(); err != nil {
-				return nil, err
-			}
-			return Values{cpuPerMinute: float64(cpu) / float64(b.scale.idle) * 60e3}, err
+			values, err := b.idle(broker)
+			return values, errors.Join(err, stop())
 		}))
 		if err != nil {
 			return err
 		}
 		b.add(Cell{Name: cell.name, Rounds: rounds})
 	}
-
-	fetches := []struct {
-		name       string
-		topics     []string
-		partitions int // of each
+	for i, cell := range []struct {
+		name string
+		over manyPartitions
 	}{
-		{fetchOfFew, topics[:1], min(10, each)},
-		{fetchOfAll, topics, each},
-	}
-	for i, cell := range fetches {
-		b.progress.at(4+i, 6, cell.name)
-		turns := b.turns(func(broker *harness.Broker) (Values, error) {
-			return idleFetches(broker, cell.topics, cell.partitions, b.scale.idle/2)
-		})
+		{fetchOfFew, manyPartitions{topics: many.topics[:1], each: min(10, many.each)}},
+		{fetchOfAll, many},
+	} {
+		b.progress.at(4+i, parts, cell.name)
+		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/2) })
 		if err := b.warmUp(cell.name, cpuPerFetch, turns); err != nil {
 			return err
 		}
@@ -115,182 +95,13 @@ func partitionsScenario(b *bench) error {
 	return nil
 }
 
-// turns of all brokers that are compared.
-func (b *bench) turns(measure func(broker *harness.Broker) (Values, error)) []turn {
-	var all []turn
-	for _, subject := range b.brokers {
-		all = append(all, turn{subject, func() (Values, error) { return measure(b.running[subject]) }})
-	}
-	return all
-}
-
-func noClient(string, []string, int) (func() error, error) { return func() error { return nil }, nil }
-
-// fetchCounter counts Fetch responses.
-type fetchCounter struct{ n atomic.Int64 }
-
-func (c *fetchCounter) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
-	if key == kmsg.Fetch.Int16() && err == nil {
-		c.n.Add(1)
-	}
-}
-
-// consumerOfAll has one consumer wait for records in all partitions. It asks for
-// half a second at a time, as a Java consumer does.
-func consumerOfAll(addr string, topics []string, each int) (func() error, error) {
-	offsets := map[string]map[int32]kgo.Offset{}
-	for _, topic := range topics {
-		offsets[topic] = map[int32]kgo.Offset{}
-		for p := range each {
-			offsets[topic][int32(p)] = kgo.NewOffset().At(0)
-		}
-	}
-	counter := &fetchCounter{}
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumePartitions(offsets), kgo.FetchMaxWait(500*time.Millisecond), kgo.WithHooks(counter))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		for ctx.Err() == nil {
-			if err := client.PollFetches(ctx).Err(); err != nil && ctx.Err() == nil {
-				ended <- err
-				return
-			}
-		}
-		ended <- nil
-	}()
-	stop := func() error {
-		cancel()
-		err := <-ended
-		client.Close()
-		return err
-	}
-	// The first fetches make the session.
-	for deadline := time.Now().Add(60 * time.Second); counter.n.Load() < 4; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("a consumer of %d partitions got %d responses within 60 s; %v", each*len(topics), counter.n.Load(), stop())
-		}
-	}
-	return stop, nil
-}
-
-// consumerOfSome has a producer send records to a few of the partitions that a
-// consumer of all waits for.
-func consumerOfSome(addr string, topics []string, each int) (func() error, error) {
-	stopConsumer, err := consumerOfAll(addr, topics, each)
-	if err != nil {
-		return nil, err
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topics[0]), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ticker := time.NewTicker(time.Second / (activePartitions * activeRate))
-		defer ticker.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-ctx.Done():
-				ended <- client.Flush(context.Background())
-				return
-			case <-ticker.C:
-				client.Produce(context.Background(), &kgo.Record{Partition: int32(i % min(activePartitions, each)), Value: []byte("active")}, nil)
-			}
-		}
-	}()
-	return func() error {
-		cancel()
-		err := <-ended
-		client.Close()
-		if err := stopConsumer(); err != nil {
-			return err
-		}
-		return err
-	}, nil
-}
-
-// idleFetches makes a fetch session over partitions without new records and asks
-// it again and again, without waiting on the broker.
-func idleFetches(broker *harness.Broker, topics []string, partitions int, took time.Duration) (Values, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr))
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
-	defer cancel()
-	first, err := firstFetch(ctx, client, topics, partitions)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := fetch(ctx, client, first)
-	if err != nil {
-		return nil, err
-	}
-	if opened.SessionID == 0 {
-		return nil, fmt.Errorf("no fetch session was opened over %d partitions", len(topics)*partitions)
-	}
-	next := kmsg.NewPtrFetchRequest()
-	next.MaxBytes, next.SessionID = first.MaxBytes, opened.SessionID
-	n := 0
+// idle is what a broker needs of the processor while the bench does nothing.
+func (b *bench) idle(broker *harness.Broker) (Values, error) {
 	cpu, err := spent(broker.Pid(), func() error {
-		for deadline := time.Now().Add(took); time.Now().Before(deadline); n++ {
-			next.SessionEpoch = int32(n + 1)
-			response, err := fetch(ctx, client, next)
-			if err != nil {
-				return err
-			}
-			if len(response.Topics) > 0 {
-				return fmt.Errorf("a fetch that had to be idle was answered with %d topics", len(response.Topics))
-			}
-		}
+		time.Sleep(b.scale.idle)
 		return nil
 	})
-	return Values{cpuPerFetch: float64(cpu.Microseconds()) / float64(n)}, err
-}
-
-// firstFetch asks for a session over the partitions of some topics, from the end
-// of each.
-func firstFetch(ctx context.Context, client *kgo.Client, topics []string, partitions int) (*kmsg.FetchRequest, error) {
-	admin := kadm.NewClient(client)
-	details, err := admin.ListTopics(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
-	ends, err := admin.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
-	first := kmsg.NewPtrFetchRequest()
-	first.MaxBytes, first.SessionEpoch = 50<<20, 0
-	for _, name := range topics {
-		t := kmsg.NewFetchRequestTopic()
-		t.Topic, t.TopicID = name, details[name].ID
-		for p := range partitions {
-			end, has := ends.Lookup(name, int32(p))
-			if !has || end.Err != nil {
-				return nil, fmt.Errorf("no end offset of %s-%d: %v", name, p, end.Err)
-			}
-			partition := kmsg.NewFetchRequestTopicPartition()
-			partition.Partition, partition.FetchOffset, partition.PartitionMaxBytes = int32(p), end.Offset, 1<<20
-			t.Partitions = append(t.Partitions, partition)
-		}
-		first.Topics = append(first.Topics, t)
-	}
-	return first, nil
-}
-
-func fetch(ctx context.Context, client *kgo.Client, request *kmsg.FetchRequest) (*kmsg.FetchResponse, error) {
-	got, err := client.Broker(1).Request(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	response := got.(*kmsg.FetchResponse)
-	return response, kerr.ErrorForCode(response.ErrorCode)
+	return Values{cpuPerMinute: float64(cpu) / float64(b.scale.idle) * 60e3}, err
 }
 
 func partitionsTables(r *Results) string {
