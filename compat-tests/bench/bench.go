@@ -4,32 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
-	"time"
+	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
-)
-
-// What is measured. ours and oursFull differ in record.validation.
-const (
-	ours     = "gracchus"
-	oursFull = "gracchus, record.validation=full"
-	kafka    = "kafka"
-	theFloor = "floor"
 )
 
 // bench is a run. It gives the harness what a test would.
 type bench struct {
 	scale    scale
+	brokers  []string // that are compared: ours, kafka
 	payload  payload
 	progress *progress
-	results  *Results
 	dir      string // temporary
-	dirs     int
+
+	// Of the scenario that runs:
+	cells   []Cell
+	running map[string]*harness.Broker // by subject
+	failed  bool                       // Errorf was called
+
+	made int // directories and topics, for their names
+
+	mu       sync.Mutex
 	cleanups []func()
-	failed   bool
-	topics   int
 }
 
 // failure is what Fatalf panics with and do recovers.
@@ -39,8 +40,8 @@ func (b *bench) Helper() {}
 
 // TempDir makes a new directory that is removed after the scenario.
 func (b *bench) TempDir() string {
-	b.dirs++
-	dir := filepath.Join(b.dir, fmt.Sprint(b.dirs))
+	b.made++
+	dir := filepath.Join(b.dir, fmt.Sprint(b.made))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		panic(failure{err})
 	}
@@ -48,26 +49,33 @@ func (b *bench) TempDir() string {
 	return dir
 }
 
-func (b *bench) Cleanup(f func())             { b.cleanups = append(b.cleanups, f) }
-func (b *bench) Failed() bool                 { return b.failed }
+// Cleanup keeps what is to be done after the scenario, or on a signal.
+func (b *bench) Cleanup(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cleanups = append(b.cleanups, f)
+}
+
+func (b *bench) cleanUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range slices.Backward(b.cleanups) {
+		f()
+	}
+	b.cleanups = nil
+}
+
+func (b *bench) Failed() bool                 { return false } // do tells what brokers said
 func (b *bench) Logf(s string, args ...any)   { b.progress.print(fmt.Sprintf(s, args...)) }
 func (b *bench) Skipf(s string, args ...any)  { b.Fatalf(s, args...) }
 func (b *bench) Errorf(s string, args ...any) { b.failed = true; b.Logf(s, args...) }
 func (b *bench) Fatal(args ...any)            { b.Fatalf("%s", fmt.Sprint(args...)) }
-func (b *bench) Fatalf(s string, args ...any) {
-	b.failed = true
-	panic(failure{fmt.Errorf(s, args...)})
-}
+func (b *bench) Fatalf(s string, args ...any) { panic(failure{fmt.Errorf(s, args...)}) }
 
-// do runs a scenario and cleans up after it.
-func (b *bench) do(s scenario) (err error) {
-	b.failed = false
-	defer func() {
-		for _, f := range slices.Backward(b.cleanups) {
-			f()
-		}
-		b.cleanups = nil
-	}()
+// do runs a scenario, cleans up after it and returns its cells.
+func (b *bench) do(s scenario) (cells []Cell, err error) {
+	b.cells, b.running, b.failed = nil, map[string]*harness.Broker{}, false
+	defer b.cleanUp()
 	defer func() {
 		switch stopped := recover().(type) {
 		case nil:
@@ -79,117 +87,49 @@ func (b *bench) do(s scenario) (err error) {
 		if err == nil && b.failed {
 			err = errors.New("see above")
 		}
-		b.failed = err != nil
-	}()
-	return s.run(b)
-}
-
-// properties of every broker that is measured.
-var properties = []string{
-	"auto.create.topics.enable=false",
-	"zookeeper.session.timeout.ms=60000", // a machine that stands still for a while must not spoil a run
-	"log.segment.delete.delay.ms=100",    // or deleting would be measured with what comes a minute later
-}
-
-// start starts a broker with an empty directory.
-func (b *bench) start(subject string, more ...string) *harness.Broker {
-	o := harness.Options{Properties: slices.Concat(properties, more), Measured: true}
-	switch subject {
-	case ours:
-		return harness.StartGracchus(b, o)
-	case oursFull:
-		o.Properties = append(o.Properties, "record.validation=full")
-		return harness.StartGracchus(b, o)
-	default:
-		o.ZooKeeper = harness.ZooKeeper(b)
-		return harness.StartKafka(b, o)
-	}
-}
-
-// topic is a name that was not used before.
-func (b *bench) topic() string {
-	b.topics++
-	return fmt.Sprintf("bench-%d", b.topics)
-}
-
-// drop deletes a topic and waits until its files are gone.
-func (b *bench) drop(broker *harness.Broker, topic string) error {
-	if err := deleteTopics(broker.Addr, topic); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		left, err := filepath.Glob(filepath.Join(broker.Options.Dirs[0], topic+"*"))
-		if err != nil || len(left) == 0 {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is still there 30 s after it was deleted", left[0])
-		}
-	}
-}
-
-// turn measures one subject once.
-type turn struct {
-	subject string
-	measure func() (Values, error)
-}
-
-// rounds has each subject take its turn in each round. Every other round goes
-// backwards, so that none is always measured after the same other.
-func (b *bench) rounds(what string, n int, turns []turn) ([]Round, error) {
-	var all []Round
-	for i := range n {
-		round := Round{}
-		order := slices.Clone(turns)
-		if i%2 == 1 {
-			slices.Reverse(order)
-		}
-		for _, t := range order {
-			b.progress.step(fmt.Sprintf("%s, round %d of %d: %s", what, i+1, n, t.subject))
-			values, err := t.measure()
-			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", what, t.subject, err)
-			}
-			round[t.subject] = values
-		}
-		all = append(all, round)
-	}
-	return all, nil
-}
-
-// A subject is warm when another time takes it no less than this fraction of what
-// it took before, or after mostWarmUps times.
-const (
-	warm        = 0.93
-	mostWarmUps = 6
-)
-
-// warmUp repeats a turn until its value stops to fall.
-func (b *bench) warmUp(what string, t turn, value string) error {
-	best := 0.0
-	for i := range mostWarmUps {
-		b.progress.say(fmt.Sprintf("%s, warm-up %d: %s", what, i+1, t.subject))
-		values, err := t.measure()
 		if err != nil {
-			return fmt.Errorf("%s, warm-up of %s: %w", what, t.subject, err)
+			b.showLogs()
 		}
-		if i > 0 && values[value] > warm*best {
-			return nil
-		}
-		best = values[value]
+	}()
+	if err := s.run(b); err != nil {
+		return nil, err
 	}
-	return nil
+	if err := b.memoryAtTheEnd(); err != nil {
+		return nil, err
+	}
+	return b.cells, nil
 }
 
-// spent is the processor time that a process uses while something is done.
-func spent(pid int, do func() error) (time.Duration, error) {
-	before, err := cpuTime(pid)
-	if err != nil {
-		return 0, err
+// endOnSignal has SIGINT and SIGTERM end the run at once, and whatever it has
+// started: a terminal's signals do not reach the brokers. It returns what undoes
+// this.
+func (b *bench) endOnSignal() (undo func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, sent := <-signals; sent {
+			b.progress.print("interrupted")
+			b.cleanUp()
+			harness.StopShared()
+			os.RemoveAll(b.dir)
+			os.Exit(130)
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
 	}
-	if err := do(); err != nil {
-		return 0, err
-	}
-	after, err := cpuTime(pid)
-	return after - before, err
 }
+
+// showLogs shows the last lines of the brokers that run.
+func (b *bench) showLogs() {
+	for subject, broker := range b.running {
+		b.progress.print("the last lines of " + subject + ":")
+		for line := range strings.Lines(broker.Tail(20)) {
+			b.progress.print("  " + clip(strings.TrimSpace(line), 200))
+		}
+	}
+}
+
+// add keeps what was measured.
+func (b *bench) add(c Cell) { b.cells = append(b.cells, c) }

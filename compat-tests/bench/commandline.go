@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -11,59 +14,166 @@ import (
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
+// command is what a command line asks for.
+type command struct {
+	name         string // run, list, report, help
+	scale        scale
+	scenarios    []scenario
+	save         bool // results and report go into docs
+	withoutKafka bool
+}
+
+// parse reads a command line. A full run is saved, as it is made for the docs.
+func parse(args []string) (command, error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	c := command{name: "run", scale: scales()["quick"]}
+	flags.BoolVar(&c.save, "save", false, "")
+	flags.BoolVar(&c.withoutKafka, "without-kafka", false, "")
+	var words []string
+	for len(args) > 0 { // flags may stand anywhere
+		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return command{name: "help"}, nil
+		} else if err != nil {
+			return command{}, err
+		}
+		if args = flags.Args(); len(args) > 0 {
+			words, args = append(words, args[0]), args[1:]
+		}
+	}
+	if len(words) > 0 {
+		switch words[0] {
+		case "list", "report", "help":
+			if len(words) > 1 {
+				return command{}, fmt.Errorf("%s takes no %q", words[0], words[1])
+			}
+			c.name = words[0]
+			return c, nil
+		case "quick", "full":
+			c.scale, c.save = scales()[words[0]], c.save || words[0] == "full"
+			words = words[1:]
+		}
+	}
+	all := scenarios()
+	if len(words) == 0 {
+		c.scenarios = all
+	}
+	for _, word := range words {
+		i := slices.IndexFunc(all, func(s scenario) bool { return s.name == word })
+		if i < 0 {
+			return command{}, fmt.Errorf("there is no scenario %q; there are %s", word, strings.Join(names(all), ", "))
+		}
+		c.scenarios = append(c.scenarios, all[i])
+	}
+	if c.save && c.withoutKafka {
+		return command{}, errors.New("a run without Kafka has nothing to compare and cannot be saved into docs")
+	}
+	return c, nil
+}
+
+func names(all []scenario) []string {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+const usage = `bench [quick|full] [--save] [--without-kafka] [SCENARIO...]
+bench list
+bench report
+`
+
 // run carries out a command line.
-func run(args []string, out io.Writer) error {
-	s, chosen, err := parse(args)
+func run(args []string, out *os.File) error {
+	c, err := parse(args)
 	if err != nil {
 		return err
 	}
+	docs := filepath.Join(harness.Repository(), "docs")
+	switch c.name {
+	case "help":
+		fmt.Fprint(out, usage)
+		return nil
+	case "list":
+		list(out)
+		return nil
+	case "report":
+		r, err := readResults(resultsFile(docs))
+		if err != nil {
+			return err
+		}
+		return writeReport(docs, r)
+	}
+	r := &Results{}
+	if c.save {
+		if r, err = readResults(resultsFile(docs)); err != nil {
+			return err
+		}
+	}
+	keep := func() error { return nil }
+	if c.save {
+		keep = func() error {
+			if err := r.write(resultsFile(docs)); err != nil {
+				return err
+			}
+			return writeReport(docs, r)
+		}
+	}
+	err = measure(c, r, newProgress(out, time.Now), keep)
+	fmt.Fprintf(out, "\n%s", summary(r, c.scenarios))
+	return err
+}
+
+func list(out io.Writer) {
+	var quick, full time.Duration
+	fmt.Fprintf(out, "%-12s  %6s  %6s\n", "", "quick", "full")
+	for _, s := range scenarios() {
+		fmt.Fprintf(out, "%-12s  %6s  %6s  %s\n", s.name, minutes(s.quick), minutes(s.full), s.about)
+		quick, full = quick+s.quick, full+s.full
+	}
+	fmt.Fprintf(out, "%-12s  %6s  %6s\n", "in all", minutes(quick), minutes(full))
+}
+
+// measure runs scenarios one after the other. One that fails is told and does not
+// keep the others from being run. keep is called after each.
+func measure(c command, r *Results, p *progress, keep func() error) error {
 	dir, err := os.MkdirTemp("", "gracchus-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{scale: s, payload: payload{}, dir: dir, progress: &progress{out: out}, results: &Results{Date: time.Now().Format(time.DateOnly), Scale: s.name}}
 	defer harness.StopShared()
-	for _, scenario := range chosen {
-		if err := b.do(scenario); err != nil {
-			return fmt.Errorf("%s: %w", scenario.name, err)
+	b := &bench{scale: c.scale, brokers: []string{ours, kafka}, payload: payload{}, dir: dir, progress: p}
+	if c.withoutKafka {
+		b.brokers = b.brokers[:1]
+	}
+	defer b.endOnSignal()()
+	var expected []time.Duration
+	var all time.Duration
+	for _, s := range c.scenarios {
+		expected = append(expected, s.expected(c.scale))
+		all += s.expected(c.scale)
+	}
+	p.plan(expected)
+	p.print(fmt.Sprintf("%s: %s; about %s on two quiet cores", c.scale.name, strings.Join(names(c.scenarios), ", "), minutes(all)))
+	this := thisRun(c.scale, harness.Binary(b), time.Now())
+	var failed []error
+	for i, s := range c.scenarios {
+		begin := time.Now()
+		p.enter(s.name, i == 0)
+		cells, err := b.do(s)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
+			p.print(failed[len(failed)-1].Error())
+			continue
+		}
+		took := time.Since(begin)
+		p.print(fmt.Sprintf("%s took %s", s.name, minutes(took)))
+		r.put(Measured{Scenario: s.name, Run: this, Seconds: int(took.Seconds()), Cells: cells})
+		if err := keep(); err != nil {
+			return err
 		}
 	}
-	printCells(out, b.results)
-	return nil
-}
-
-func parse(args []string) (scale, []scenario, error) {
-	s := quick
-	if len(args) > 0 && (args[0] == quick.name || args[0] == full.name) {
-		if args[0] == full.name {
-			s = full
-		}
-		args = args[1:]
-	}
-	if len(args) == 0 {
-		return s, scenarios, nil
-	}
-	var chosen []scenario
-	for _, name := range args {
-		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
-		if i < 0 {
-			return s, nil, fmt.Errorf("there is no scenario %q", name)
-		}
-		chosen = append(chosen, scenarios[i])
-	}
-	return s, chosen, nil
-}
-
-func printCells(out io.Writer, r *Results) {
-	for _, c := range r.Cells {
-		fmt.Fprintf(out, "%-70s", strings.TrimPrefix(c.Name, c.Scenario+" "))
-		for _, subject := range []string{ours, oursFull, kafka, theFloor} {
-			if values := c.column(subject, cpuPerGB); len(values) > 0 {
-				fmt.Fprintf(out, "  %s %.2f", strings.TrimPrefix(subject, "gracchus, record.validation="), median(values))
-			}
-		}
-		fmt.Fprintf(out, "  ratio %.2f  over the floor %.2f  MB/s %.0f to %.0f, batch %.0f\n", median(c.ratios(ours, kafka, cpuPerGB)), median(c.overFloor(ours, kafka, cpuPerGB)),
-			median(c.column(ours, rate)), median(c.column(kafka, rate)), median(c.column(ours, batchIs)))
-	}
+	return errors.Join(failed...)
 }

@@ -14,9 +14,7 @@ func consumeLoads() []load {
 		}
 	}
 	for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
-		for _, batch := range []int{16 << 10, 1 << 20} {
-			all = append(all, load{record: 1 << 10, batch: batch, codec: codec, acks: "all"})
-		}
+		all = append(all, load{record: 1 << 10, batch: 1 << 20, codec: codec, acks: "all"})
 	}
 	return all
 }
@@ -29,61 +27,101 @@ func consumeScenario(b *bench) error {
 		return err
 	}
 	b.Cleanup(f.stop)
-	subjects := []string{ours, kafka}
-	brokers := map[string]*harness.Broker{}
-	for _, subject := range subjects {
-		brokers[subject] = b.start(subject)
-	}
-	for _, l := range consumeLoads() {
+	b.startAll()
+	loads := b.scale.some(consumeLoads())
+	for i, l := range loads {
 		l.bytes = b.scale.largeBatches
-		var last traffic
-		var turns []turn
-		topic := b.topic()
-		what := fmt.Sprintf("consume %s records, %s batches, %s", sizeName(l.record), sizeName(l.batch), l.codec)
-		for _, subject := range subjects {
-			broker := brokers[subject]
-			b.progress.say(what + ", producing to " + subject)
-			if err := createTopics(broker.Addr, 1, topic); err != nil {
-				return err
-			}
-			if _, err := produce(broker.Addr, topic, l, b.payload.values(l.record)); err != nil {
-				return err
-			}
-			turns = append(turns, turn{subject, func() (Values, error) {
-				cpu, err := spent(broker.Pid(), func() (err error) {
-					last, err = consume(broker.Addr, topic, l)
-					return err
-				})
-				return last.perGB(cpu.Seconds()), err
-			}})
-		}
-		for _, t := range turns {
-			if err := b.warmUp(what, t, cpuPerGB); err != nil {
-				return err
-			}
-		}
-		turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendOnce(last) }})
-		if err := f.fill(last.wire + 1<<20); err != nil {
-			return err
-		}
-		rounds, err := b.rounds(what, b.scale.rounds, turns)
+		b.progress.at(i, len(loads), l.String())
+		cell, err := b.consumeCell(f, l)
 		if err != nil {
 			return err
 		}
-		is := l.is()
-		delete(is, "acks")
-		b.results.add(Cell{Scenario: "consume", Name: what, Is: is, Rounds: rounds})
-		for _, subject := range subjects {
-			if err := b.drop(brokers[subject], topic); err != nil {
-				return err
-			}
-		}
+		b.add(cell)
 	}
 	return nil
+}
+
+func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
+	topic := b.topic()
+	what := fmt.Sprintf("%s records, %s batches, %s", sizeName(l.record), sizeName(l.batch), l.codec)
+	var last traffic // what the floor has to do too
+	var turns []turn
+	for _, subject := range b.brokers {
+		broker := b.running[subject]
+		b.progress.say(what + ", producing to " + subject)
+		if err := createTopics(broker.Addr, 1, topic); err != nil {
+			return Cell{}, err
+		}
+		if _, err := produce(broker.Addr, topic, l, b.payload.values(l.record)); err != nil {
+			return Cell{}, err
+		}
+		turns = append(turns, turn{subject, func() (values Values, err error) {
+			values, last, err = consumeOnce(broker, topic, l)
+			return values, err
+		}})
+	}
+	if err := b.warmUp(what, cpuPerGB, turns); err != nil {
+		return Cell{}, err
+	}
+	if err := f.fill(last.wire + 1<<20); err != nil {
+		return Cell{}, err
+	}
+	turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendOnce(last) }})
+	rounds, err := b.rounds(what, b.scale.rounds, turns)
+	if err != nil {
+		return Cell{}, err
+	}
+	for _, subject := range b.brokers {
+		if err := b.drop(b.running[subject], topic); err != nil {
+			return Cell{}, err
+		}
+	}
+	is := l.is()
+	delete(is, "acks")
+	return Cell{Name: what, Is: is, Rounds: rounds}, nil
+}
+
+func consumeOnce(broker *harness.Broker, topic string, l load) (Values, traffic, error) {
+	var got traffic
+	cpu, err := spent(broker.Pid(), func() (err error) {
+		got, err = consume(broker.Addr, topic, l)
+		return err
+	})
+	if err != nil {
+		return nil, traffic{}, err
+	}
+	return got.perGB(cpu.Seconds()), got, nil
 }
 
 // sendOnce has the floor send what a broker did.
 func (f *floor) sendOnce(t traffic) (Values, error) {
 	cpu, err := spent(f.pid(), func() error { return f.send(t.requests, t.wire/t.requests) })
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
+}
+
+func consumeTables(r *Results) string {
+	m := r.of("consume")
+	var rows [][]string
+	for _, c := range m.Cells {
+		if c.Is["codec"] == "" {
+			continue
+		}
+		rows = append(rows, []string{
+			c.Is["record"], c.Is["batch"], c.Is["codec"],
+			number(c.median(ours, cpuPerGB)), number(c.median(kafka, cpuPerGB)), number(c.median(theFloor, cpuPerGB)),
+			spread(c.ratios(ours, kafka, cpuPerGB)), spread(c.overFloor(ours, kafka, cpuPerGB)), c.pair(rate),
+		})
+	}
+	return "Processor seconds per GB of values, before compression:\n\n" +
+		table("lllrrrrrr", []string{"Records", "Batches", "Codec", "Gracchus", "Kafka", "Floor", "Of Kafka's", "Over the floor", "MB/s"}, rows)
+}
+
+func consumeCharts(r *Results) []chart {
+	all := chart{title: "Consuming", axis: "CPU seconds per GB"}
+	for _, c := range r.of("consume").Cells {
+		if c.Is["codec"] != "" {
+			all.groups = append(all.groups, c.group(fmt.Sprintf("%s records, %s batches, %s", c.Is["record"], c.Is["batch"], c.Is["codec"]), cpuPerGB))
+		}
+	}
+	return []chart{all}
 }

@@ -161,6 +161,10 @@ func consume(addr, topic string, l load) (traffic, error) {
 	return m.traffic(time.Since(begin), got), nil
 }
 
+// adminLimit is how long administration may take: Kafka creates 10,000 partitions
+// in minutes if the machine has something else to do.
+const adminLimit = 10 * time.Minute
+
 // withAdmin does something with an administrator's client.
 func withAdmin(addr string, do func(ctx context.Context, admin *kadm.Client) error) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
@@ -168,10 +172,10 @@ func withAdmin(addr string, do func(ctx context.Context, admin *kadm.Client) err
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), adminLimit)
 	defer cancel()
 	admin := kadm.NewClient(client)
-	admin.SetTimeoutMillis(int32(loadLimit.Milliseconds()))
+	admin.SetTimeoutMillis(int32(adminLimit.Milliseconds()))
 	return do(ctx, admin)
 }
 

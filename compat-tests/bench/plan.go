@@ -1,17 +1,41 @@
 package main
 
+import "time"
+
 // scale is how much is measured.
 type scale struct {
 	name         string
 	rounds       int
-	smallBatches int64 // bytes of values in a turn with batches of 16 KiB
-	largeBatches int64 // and of 1 MiB
+	warmUps      int           // at most, of each subject in each cell
+	every        int           // load of produce and consume is measured: 1 is all
+	smallBatches int64         // bytes of values in a turn with batches of 16 KiB
+	largeBatches int64         // and of 1 MiB
+	latency      time.Duration // of a turn at a fixed rate
+	idle         time.Duration // of a turn in which little or nothing happens
+	starts       int           // rounds of starting from nothing
+	restarts     int           // rounds of starting after kill -9
+	partitions   int           // of which most are idle
+	connections  int           // all idle
+	killed       int           // partitions with records at a kill -9
 }
 
-var (
-	quick = scale{name: "quick", rounds: 3, smallBatches: 40e6, largeBatches: 160e6}
-	full  = scale{name: "full", rounds: 5, smallBatches: 100e6, largeBatches: 400e6}
-)
+// scales by name. tiny only shows that the benchmark works.
+func scales() map[string]scale {
+	return map[string]scale{
+		"quick": {
+			name: "quick", rounds: 3, warmUps: 6, every: 1, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
+			starts: 5, restarts: 2, partitions: 10000, connections: 5000, killed: 1000,
+		},
+		"full": {
+			name: "full", rounds: 5, warmUps: 6, every: 1, smallBatches: 100e6, largeBatches: 400e6, latency: 10 * time.Second, idle: 10 * time.Second,
+			starts: 10, restarts: 5, partitions: 10000, connections: 5000, killed: 1000,
+		},
+		"tiny": {
+			name: "tiny", rounds: 1, warmUps: 1, every: 5, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
+			starts: 1, restarts: 1, partitions: 20, connections: 20, killed: 10,
+		},
+	}
+}
 
 func (s scale) bytes(batch int) int64 {
 	if batch > 64<<10 {
@@ -20,13 +44,65 @@ func (s scale) bytes(batch int) int64 {
 	return s.smallBatches
 }
 
+// some of the loads, as many as the scale has.
+func (s scale) some(loads []load) []load {
+	var some []load
+	for i := 0; i < len(loads); i += s.every {
+		some = append(some, loads[i])
+	}
+	return some
+}
+
 // scenario is a part of the benchmark that can be run alone.
 type scenario struct {
 	name, about string
+	quick, full time.Duration // that it takes on two quiet cores
 	run         func(b *bench) error
+	tables      func(r *Results) string  // in Markdown
+	charts      func(r *Results) []chart // the first is named like the scenario, the second with -2
 }
 
-var scenarios = []scenario{
-	{"produce", "processor time and throughput of producing", produceScenario},
-	{"consume", "processor time and throughput of consuming", consumeScenario},
+func scenarios() []scenario {
+	return []scenario{
+		{
+			name: "produce", about: "processor time of producing, over size of records and batches, codec, acks",
+			quick: 150 * time.Second, full: 420 * time.Second, run: produceScenario, tables: produceTables, charts: produceCharts,
+		},
+		{
+			name: "consume", about: "processor time of consuming, over size of records and batches, codec",
+			quick: 100 * time.Second, full: 240 * time.Second, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
+		},
+		{
+			name: "latency", about: "from the producer's schedule to the consumer, at 2,000 records a second",
+			quick: 60 * time.Second, full: 150 * time.Second, run: latencyScenario, tables: latencyTables, charts: latencyCharts,
+		},
+		{
+			name: "partitions", about: "10,000 partitions: creating them, idle, ten of them active, the cost of an idle fetch",
+			quick: 150 * time.Second, full: 240 * time.Second, run: partitionsScenario, tables: partitionsTables, charts: partitionsCharts,
+		},
+		{
+			name: "connections", about: "5,000 idle connections: memory and processor time",
+			quick: 60 * time.Second, full: 150 * time.Second, run: connectionsScenario, tables: connectionsTables,
+		},
+		{
+			name: "startup", about: "from exec to the first acknowledged record, in an empty directory",
+			quick: 30 * time.Second, full: 50 * time.Second, run: startupScenario, tables: startupTables, charts: startupCharts,
+		},
+		{
+			name: "restart", about: "the same after kill -9, with records in 1,000 partitions",
+			quick: 60 * time.Second, full: 120 * time.Second, run: restartScenario, tables: restartTables,
+		},
+		{
+			name: "memory", about: "resident when idle and under load",
+			quick: 60 * time.Second, full: 90 * time.Second, run: memoryScenario, tables: memoryTables, charts: memoryCharts,
+		},
+	}
+}
+
+// expected is how long a scenario takes at a scale, on two quiet cores.
+func (s scenario) expected(at scale) time.Duration {
+	if at.name == "full" {
+		return s.full
+	}
+	return s.quick
 }

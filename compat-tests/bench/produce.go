@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
@@ -49,38 +50,38 @@ func (l load) is() map[string]string {
 // produceScenario measures the processor time of producing. Codecs are measured
 // with both ways of validation.
 func produceScenario(b *bench) error {
-	brokers := map[string]*harness.Broker{ours: b.start(ours), oursFull: b.start(oursFull), kafka: b.start(kafka)}
+	brokers := b.startAll()
+	b.start(oursFull)
 	f, err := startFloor(b.TempDir())
 	if err != nil {
 		return err
 	}
 	b.Cleanup(f.stop)
-	for _, l := range produceLoads() {
+	loads := b.scale.some(produceLoads())
+	for i, l := range loads {
 		l.bytes = b.scale.bytes(l.batch)
-		subjects := []string{ours, kafka}
+		b.progress.at(i, len(loads), l.String())
+		subjects := b.brokers
 		if l.codec != "none" {
-			subjects = []string{ours, oursFull, kafka}
+			subjects = slices.Concat(b.brokers[:1], []string{oursFull}, b.brokers[1:])
 		}
 		var last traffic // what the floor has to do too
 		var turns []turn
 		for _, subject := range subjects {
-			broker := brokers[subject]
 			turns = append(turns, turn{subject, func() (values Values, err error) {
-				values, last, err = b.produceOnce(broker, l)
+				values, last, err = b.produceOnce(brokers[subject], l)
 				return values, err
 			}})
 		}
-		for _, t := range turns {
-			if err := b.warmUp(l.String(), t, cpuPerGB); err != nil {
-				return err
-			}
+		if err := b.warmUp(l.String(), cpuPerGB, turns); err != nil {
+			return err
 		}
 		turns = append(turns, turn{theFloor, func() (Values, error) { return f.writeOnce(last) }})
-		rounds, err := b.rounds("produce "+l.String(), b.scale.rounds, turns)
+		rounds, err := b.rounds(l.String(), b.scale.rounds, turns)
 		if err != nil {
 			return err
 		}
-		b.results.add(Cell{Scenario: "produce", Name: l.String(), Is: l.is(), Rounds: rounds})
+		b.add(Cell{Name: l.String(), Is: l.is(), Rounds: rounds})
 	}
 	return nil
 }
@@ -106,4 +107,47 @@ func (b *bench) produceOnce(broker *harness.Broker, l load) (Values, traffic, er
 func (f *floor) writeOnce(t traffic) (Values, error) {
 	cpu, err := spent(f.pid(), func() error { return f.write(t.requests, t.wire/t.requests) })
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
+}
+
+const smallBatch = "16 KiB"
+
+func produceTables(r *Results) string {
+	m := r.of("produce")
+	var plain, compressed [][]string
+	for _, c := range m.Cells {
+		switch c.Is["codec"] {
+		case "":
+		case "none":
+			plain = append(plain, []string{
+				c.Is["record"], c.Is["batch"], c.Is["acks"],
+				number(c.median(ours, cpuPerGB)), number(c.median(kafka, cpuPerGB)), number(c.median(theFloor, cpuPerGB)),
+				spread(c.ratios(ours, kafka, cpuPerGB)), spread(c.overFloor(ours, kafka, cpuPerGB)), c.pair(rate),
+			})
+		default:
+			compressed = append(compressed, []string{
+				c.Is["codec"], c.Is["batch"], number(c.median(ours, batchIs) / 1e3),
+				number(c.median(ours, cpuPerGB)), number(c.median(oursFull, cpuPerGB)), number(c.median(kafka, cpuPerGB)), number(c.median(theFloor, cpuPerGB)),
+				spread(c.ratios(ours, kafka, cpuPerGB)), spread(c.ratios(oursFull, kafka, cpuPerGB)),
+			})
+		}
+	}
+	return "Processor seconds per GB of values, not compressed:\n\n" +
+		table("lllrrrrrr", []string{"Records", "Batches", "acks", "Gracchus", "Kafka", "Floor", "Of Kafka's", "Over the floor", "MB/s"}, plain) +
+		"\nCompressed, records of 1 KiB, acks=all. `header` and `full` are the values of `record.validation`:\n\n" +
+		table("llrrrrrrr", []string{"Codec", "Batches", "on the wire, kB", "header", "full", "Kafka", "Floor", "header, of Kafka's", "full, of Kafka's"}, compressed)
+}
+
+func produceCharts(r *Results) []chart {
+	plain := chart{title: "Producing, not compressed", axis: "CPU seconds per GB"}
+	compressed := chart{title: "Producing, compressed, records of 1 KiB", axis: "CPU seconds per GB"}
+	for _, c := range r.of("produce").Cells {
+		switch c.Is["codec"] {
+		case "":
+		case "none":
+			plain.groups = append(plain.groups, c.group(fmt.Sprintf("%s records, %s batches, acks=%s", c.Is["record"], c.Is["batch"], c.Is["acks"]), cpuPerGB))
+		default:
+			compressed.groups = append(compressed.groups, c.group(fmt.Sprintf("%s, %s batches", c.Is["codec"], c.Is["batch"]), cpuPerGB))
+		}
+	}
+	return []chart{plain, compressed}
 }

@@ -1,37 +1,50 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 )
 
-// Results are what a run measured, kept as it was measured: every median and
-// ratio is computed from it when a report is made.
+// Results are what was measured, kept as it was measured: every median and ratio
+// is computed from it when a report is made. Each scenario has its last run.
 type Results struct {
-	Date    string // of the run, as 2006-01-02
-	Scale   string // quick or full
-	Machine Machine
-	Cells   []Cell
+	Scenarios []Measured
 }
 
-// Machine is what a reader has to know of where the numbers come from.
-type Machine struct {
+// Measured is one run of a scenario.
+type Measured struct {
+	Scenario string
+	Run      Run
+	Seconds  int // that it took
+	Cells    []Cell
+}
+
+// Run is what a reader has to know of where the numbers come from.
+type Run struct {
+	Date     string // as 2006-01-02
+	Scale    string // quick or full
 	CPU      string
 	Cores    int
 	MemoryGB int
 	Kernel   string
 	Go       string
-	Kafka    string
 	Java     string
+	Kafka    string
 	Gracchus string // commit
 }
 
 // A Cell is one thing that was measured of each subject, round after round.
 type Cell struct {
-	Scenario string
-	Name     string            // unique in the scenario
-	Is       map[string]string `json:",omitempty"` // what tells the cell from others, such as codec: zstd
-	Rounds   []Round
+	Name   string            // unique in the scenario
+	Is     map[string]string `json:",omitempty"` // what tells the cell from others, such as codec: zstd
+	Rounds []Round
 }
 
 // A Round has the values of each subject. They were measured one after the other.
@@ -40,23 +53,73 @@ type Round map[string]Values
 // Values by the name of what was measured; the name ends with the unit.
 type Values map[string]float64
 
-// add puts a cell in the place of the one of the same name.
-func (r *Results) add(c Cell) {
-	for i := range r.Cells {
-		if r.Cells[i].Scenario == c.Scenario && r.Cells[i].Name == c.Name {
-			r.Cells[i] = c
-			return
-		}
+func readResults(file string) (*Results, error) {
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Results{}, nil
 	}
-	r.Cells = append(r.Cells, c)
+	if err != nil {
+		return nil, err
+	}
+	r := &Results{}
+	if err := json.Unmarshal(content, r); err != nil {
+		return nil, fmt.Errorf("%s is not what a run stored: %w", file, err)
+	}
+	return r, nil
 }
 
+// write stores the results with a line for each cell.
 func (r *Results) write(file string) error {
-	content, err := json.MarshalIndent(r, "", "  ")
+	content, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
+	for _, begin := range []string{`{"Scenario":`, `{"Name":`} {
+		content = bytes.ReplaceAll(content, []byte(begin), []byte("\n"+begin))
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(file, append(content, '\n'), 0o644)
+}
+
+// MarshalJSON keeps six digits that count, which is more than are right.
+func (v Values) MarshalJSON() ([]byte, error) {
+	short := make(map[string]json.Number, len(v))
+	for name, value := range v {
+		short[name] = json.Number(strconv.FormatFloat(value, 'g', 6, 64))
+	}
+	return json.Marshal(short)
+}
+
+// put takes a scenario's run in place of its last one.
+func (r *Results) put(m Measured) {
+	i := slices.IndexFunc(r.Scenarios, func(old Measured) bool { return old.Scenario == m.Scenario })
+	if i < 0 {
+		r.Scenarios = append(r.Scenarios, m)
+		return
+	}
+	r.Scenarios[i] = m
+}
+
+// of is a scenario's last run; one without cells if there was none.
+func (r *Results) of(scenario string) Measured {
+	for _, m := range r.Scenarios {
+		if m.Scenario == scenario {
+			return m
+		}
+	}
+	return Measured{Scenario: scenario}
+}
+
+// cell by its name, without rounds if it was not measured.
+func (m Measured) cell(name string) Cell {
+	for _, c := range m.Cells {
+		if c.Name == name {
+			return c
+		}
+	}
+	return Cell{Name: name}
 }
 
 // column is what one value of a subject was in each round that has it.
@@ -70,7 +133,9 @@ func (c Cell) column(subject, value string) []float64 {
 	return all
 }
 
-// ratios are those of one value of two subjects, round by round.
+func (c Cell) median(subject, value string) float64 { return median(c.column(subject, value)) }
+
+// ratios of one value of two subjects, round by round.
 func (c Cell) ratios(subject, to, value string) []float64 {
 	var all []float64
 	for _, round := range c.Rounds {
@@ -83,8 +148,8 @@ func (c Cell) ratios(subject, to, value string) []float64 {
 	return all
 }
 
-// overFloor are the ratios of what two subjects need more than the floor, round by
-// round.
+// overFloor are the ratios of what two subjects need more than the floor, round
+// by round.
 func (c Cell) overFloor(subject, to, value string) []float64 {
 	var all []float64
 	for _, round := range c.Rounds {

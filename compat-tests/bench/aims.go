@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// aim is what the broker is to reach. measured returns the median that counts and
+// which cell it is of: where an aim is for many cells, the worst.
+type aim struct {
+	what     string
+	limit    float64
+	unit     string
+	measured func(r *Results) (value float64, where string)
+}
+
+func aims() []aim {
+	uncompressed := func(c Cell) bool { return c.Is["codec"] == "none" }
+	large := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] != smallBatch }
+	small := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] == smallBatch }
+	compressed := func(c Cell) bool { return c.Is["codec"] != "" && !uncompressed(c) }
+	return []aim{
+		{"produce, large batches: processor time over the floor, of Kafka's", 0.3, "", worst("produce", large, Cell.overFloor)},
+		{"produce, batches of 16 KiB: whole processor time, of Kafka's", 0.4, "", worst("produce", small, Cell.ratios)},
+		{"produce, compressed: whole processor time, of Kafka's", 0.4, "", worst("produce", compressed, Cell.ratios)},
+		{"consume, large batches: processor time over the floor, of Kafka's", 0.4, "", worst("consume", large, Cell.overFloor)},
+		{"consume, batches of 16 KiB: whole processor time, of Kafka's", 0.4, "", worst("consume", small, Cell.ratios)},
+		{"consume, compressed: whole processor time, of Kafka's", 0.4, "", worst("consume", compressed, Cell.ratios)},
+		{"end to end, p99, of Kafka's", 0.25, "", func(r *Results) (float64, string) {
+			return median(r.of("latency").cell(latencyCell).ratios(ours, kafka, p99)), ""
+		}},
+		{"from exec to the first acknowledged record", 150, "ms", func(r *Results) (float64, string) {
+			return r.of("startup").cell(startupCell).median(ours, firstRecord), ""
+		}},
+		{"resident when idle", 20, "MB", func(r *Results) (float64, string) {
+			return r.of("memory").cell(afterStart).median(ours, resident), ""
+		}},
+		{"resident at the most, under all that is measured here", 100, "MB", worstPeak},
+		{"an idle fetch over 10,000 partitions, of one over 10", 2, "", func(r *Results) (float64, string) {
+			m := r.of("partitions")
+			return m.cell(fetchOfAll).median(ours, cpuPerFetch) / m.cell(fetchOfFew).median(ours, cpuPerFetch), ""
+		}},
+	}
+}
+
+// worst is the greatest median of the ratios of some cells.
+func worst(scenario string, which func(Cell) bool, of func(c Cell, subject, to, value string) []float64) func(*Results) (float64, string) {
+	return func(r *Results) (value float64, where string) {
+		value = math.NaN()
+		for _, c := range r.of(scenario).Cells {
+			if !which(c) {
+				continue
+			}
+			if m := median(of(c, ours, kafka, cpuPerGB)); math.IsNaN(value) || m > value {
+				value, where = m, c.Name
+			}
+		}
+		return value, where
+	}
+}
+
+// worstPeak is the greatest peak of our resident memory in all scenarios.
+func worstPeak(r *Results) (value float64, where string) {
+	value = math.NaN()
+	for _, m := range r.Scenarios {
+		for _, c := range m.Cells {
+			for _, subject := range []string{ours, oursFull} {
+				for _, v := range c.column(subject, peak) {
+					if math.IsNaN(value) || v > value {
+						value, where = v, m.Scenario
+					}
+				}
+			}
+		}
+	}
+	return value, where
+}
+
+// met says whether a measured value reaches the aim.
+func (a aim) met(value float64) string {
+	switch {
+	case math.IsNaN(value):
+		return "not measured"
+	case value <= a.limit:
+		return "met"
+	default:
+		return "**missed**"
+	}
+}
+
+func aimsTable(r *Results) string {
+	var rows [][]string
+	for _, a := range aims() {
+		value, where := a.measured(r)
+		shown := func(v float64) string {
+			if math.IsNaN(v) {
+				return missing
+			}
+			if a.unit == "" {
+				return ratio(v)
+			}
+			return number(v) + " " + a.unit
+		}
+		limit := fmt.Sprint(a.limit)
+		if a.unit != "" {
+			limit += " " + a.unit
+		}
+		rows = append(rows, []string{a.what, where, limit, shown(value), a.met(value)})
+	}
+	return table("llrrl", []string{"Aim", "worst of", "at most", "measured", ""}, rows)
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
+)
+
+const (
+	latencyRate  = 2000    // records a second
+	latencyValue = 1 << 10 // bytes
+)
+
+const (
+	p50         = "p50 ms"
+	p99         = "p99 ms"
+	p999        = "p99.9 ms"
+	clientP99   = "client p99 ms" // how late the client itself was to send a record
+	perRequest  = "records/request"
+	cpuUsRecord = "cpu µs/record"
+)
+
+// latencyCell is the only one of its scenario.
+const latencyCell = "2,000 records a second"
+
+// latencyScenario measures the time from when a record is due to be sent until a
+// consumer has it. Records are due at fixed times, whether those before them have
+// arrived or not: a broker that stops for a while makes all of them late.
+func latencyScenario(b *bench) error {
+	b.startAll()
+	var turns, longer []turn
+	for _, subject := range b.brokers {
+		broker := b.running[subject]
+		turns = append(turns, turn{subject, func() (Values, error) { return b.latencyOnce(broker, b.scale.latency) }})
+		longer = append(longer, turn{subject, func() (Values, error) { return b.latencyOnce(broker, 2*b.scale.latency) }})
+	}
+	b.progress.at(0, 2, latencyCell+", warm-up")
+	if err := b.warmUp(latencyCell, cpuUsRecord, longer); err != nil {
+		return err
+	}
+	b.progress.at(1, 2, latencyCell)
+	rounds, err := b.rounds(latencyCell, b.scale.rounds, turns)
+	if err != nil {
+		return err
+	}
+	b.add(Cell{Name: latencyCell, Rounds: rounds})
+	return nil
+}
+
+// latencyOnce sends records to a new topic for some time.
+func (b *bench) latencyOnce(broker *harness.Broker, took time.Duration) (Values, error) {
+	topic := b.topic()
+	if err := createTopics(broker.Addr, 1, topic); err != nil {
+		return nil, err
+	}
+	m := &meter{}
+	producer, err := kgo.NewClient(
+		kgo.SeedBrokers(broker.Addr), kgo.WithHooks(m), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer producer.Close()
+	consumer, err := kgo.NewClient(
+		kgo.SeedBrokers(broker.Addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer consumer.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
+	defer cancel()
+
+	// The first record opens the connections.
+	n := int(took.Seconds() * latencyRate)
+	if err := producer.ProduceSync(ctx, &kgo.Record{Value: binary.BigEndian.AppendUint64(nil, uint64(n))}).FirstErr(); err != nil {
+		return nil, err
+	}
+	if err := consumer.PollFetches(ctx).Err(); err != nil {
+		return nil, err
+	}
+
+	begin := time.Now().Add(10 * time.Millisecond)
+	due := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second / latencyRate) }
+	arrived := make(chan error, 1)
+	latencies := make([]float64, 0, n)
+	go func() { arrived <- receive(ctx, consumer, n, due, &latencies) }()
+	before, sentBefore := m.requests.Load(), time.Now()
+	late := make([]float64, 0, n)
+	cpu, err := spent(broker.Pid(), func() error {
+		for i := range n {
+			time.Sleep(time.Until(due(i)))
+			value := make([]byte, latencyValue)
+			binary.BigEndian.PutUint64(value, uint64(i))
+			late = append(late, time.Since(due(i)).Seconds()*1e3)
+			producer.Produce(ctx, &kgo.Record{Value: value}, nil)
+		}
+		return <-arrived
+	})
+	if err != nil {
+		return nil, fmt.Errorf("after %v: %w", time.Since(sentBefore), err)
+	}
+	slices.Sort(latencies)
+	slices.Sort(late)
+	values := Values{
+		p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99), p999: percentile(latencies, 0.999),
+		clientP99:   percentile(late, 0.99),
+		perRequest:  float64(n) / float64(m.requests.Load()-before),
+		cpuUsRecord: float64(cpu.Microseconds()) / float64(n),
+	}
+	return values, b.drop(broker, topic)
+}
+
+// receive takes n records and notes how long after they were due each arrived.
+func receive(ctx context.Context, consumer *kgo.Client, n int, due func(int) time.Time, latencies *[]float64) error {
+	for len(*latencies) < n {
+		fetches := consumer.PollFetches(ctx)
+		now := time.Now()
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			i := int(binary.BigEndian.Uint64(r.Value))
+			*latencies = append(*latencies, now.Sub(due(i)).Seconds()*1e3)
+		})
+	}
+	return nil
+}
+
+func latencyTables(r *Results) string {
+	m := r.of("latency")
+	c := m.cell(latencyCell)
+	var rows [][]string
+	for _, what := range []struct{ name, value string }{
+		{"p50, ms", p50},
+		{"p99, ms", p99},
+		{"p99.9, ms", p999},
+		{"processor time per record, µs", cpuUsRecord},
+		{"records per request", perRequest},
+		{"the client's own delay, p99, ms", clientP99},
+	} {
+		rows = append(rows, []string{what.name, number(c.median(ours, what.value)), number(c.median(kafka, what.value)), spread(c.ratios(ours, kafka, what.value))})
+	}
+	return table("lrrr", []string{"", "Gracchus", "Kafka", "Of Kafka's"}, rows)
+}
+
+func latencyCharts(r *Results) []chart {
+	c := r.of("latency").cell(latencyCell)
+	return []chart{{
+		title: "From the schedule to the consumer, 2,000 records a second", axis: "ms, logarithmic", log: true,
+		groups: []group{c.group("median", p50), c.group("99 of 100", p99), c.group("999 of 1,000", p999)},
+	}}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
+)
+
+const (
+	seconds      = "s"
+	cpuSeconds   = "cpu s"
+	cpuPerMinute = "cpu ms/min"
+	cpuPerFetch  = "cpu µs/fetch"
+)
+
+// The cells of partitionsScenario.
+const (
+	creating   = "creating the partitions"
+	idleAlone  = "idle, no client"
+	idleWith   = "idle, a consumer of all partitions"
+	someActive = "ten partitions with 10 records a second each, a consumer of all"
+	fetchOfFew = "an idle fetch over 10 partitions"
+	fetchOfAll = "an idle fetch over all partitions"
+)
+
+// manyTopics are topics that have the partitions in equal numbers.
+const manyTopics = 20
+
+// manyPartitions are topics with the same number of partitions.
+type manyPartitions struct {
+	topics []string
+	each   int
+}
+
+// partitionsScenario measures what partitions cost in which nothing happens.
+func partitionsScenario(b *bench) error {
+	many := manyPartitions{each: b.scale.partitions / manyTopics}
+	for range manyTopics {
+		many.topics = append(many.topics, b.topic())
+	}
+	b.startAll()
+	const parts = 6
+	b.progress.at(0, parts, creating)
+	// Once only: it takes Kafka long.
+	rounds, err := b.rounds(creating, 1, b.turns(func(broker *harness.Broker) (Values, error) {
+		begin := time.Now()
+		cpu, err := spent(broker.Pid(), func() error { return createTopics(broker.Addr, many.each, many.topics...) })
+		return Values{seconds: time.Since(begin).Seconds(), cpuSeconds: cpu.Seconds()}, err
+	}))
+	if err != nil {
+		return err
+	}
+	b.add(Cell{Name: creating, Rounds: rounds})
+	for i, cell := range []struct {
+		name   string
+		client func(addr string, many manyPartitions) (stop func() error, err error)
+	}{
+		{idleAlone, noClient},
+		{idleWith, consumerOfAll},
+		{someActive, consumerOfActive},
+	} {
+		b.progress.at(1+i, parts, cell.name)
+		rounds, err := b.rounds(cell.name, min(b.scale.rounds, 3), b.turns(func(broker *harness.Broker) (Values, error) {
+			stop, err := cell.client(broker.Addr, many)
+			if err != nil {
+				return nil, err
+			}
+			values, err := b.idle(broker)
+			return values, errors.Join(err, stop())
+		}))
+		if err != nil {
+			return err
+		}
+		b.add(Cell{Name: cell.name, Rounds: rounds})
+	}
+	for i, cell := range []struct {
+		name string
+		over manyPartitions
+	}{
+		{fetchOfFew, manyPartitions{topics: many.topics[:1], each: min(10, many.each)}},
+		{fetchOfAll, many},
+	} {
+		b.progress.at(4+i, parts, cell.name)
+		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/2) })
+		if err := b.warmUp(cell.name, cpuPerFetch, turns); err != nil {
+			return err
+		}
+		rounds, err := b.rounds(cell.name, b.scale.rounds, turns)
+		if err != nil {
+			return err
+		}
+		b.add(Cell{Name: cell.name, Rounds: rounds})
+	}
+	return nil
+}
+
+// idle is what a broker needs of the processor while the bench does nothing.
+func (b *bench) idle(broker *harness.Broker) (Values, error) {
+	cpu, err := spent(broker.Pid(), func() error {
+		time.Sleep(b.scale.idle)
+		return nil
+	})
+	return Values{cpuPerMinute: float64(cpu) / float64(b.scale.idle) * 60e3}, err
+}
+
+func partitionsTables(r *Results) string {
+	m := r.of("partitions")
+	var rows [][]string
+	row := func(what string, c Cell, value string) {
+		rows = append(rows, []string{what, number(c.median(ours, value)), number(c.median(kafka, value)), spread(c.ratios(ours, kafka, value))})
+	}
+	row("creating them, s", m.cell(creating), seconds)
+	row("creating them, processor s", m.cell(creating), cpuSeconds)
+	row("idle, no client, processor ms a minute", m.cell(idleAlone), cpuPerMinute)
+	row("idle, a consumer of all, processor ms a minute", m.cell(idleWith), cpuPerMinute)
+	row("10 partitions with 10 records a second each, a consumer of all, processor ms a minute", m.cell(someActive), cpuPerMinute)
+	row("one idle fetch over 10 partitions, processor µs", m.cell(fetchOfFew), cpuPerFetch)
+	row("one idle fetch over 10,000 partitions, processor µs", m.cell(fetchOfAll), cpuPerFetch)
+	row("resident at the end, MB", m.cell(memoryCell), resident)
+	return table("lrrr", []string{"", "Gracchus", "Kafka", "Of Kafka's"}, rows)
+}
+
+func partitionsCharts(r *Results) []chart {
+	m := r.of("partitions")
+	return []chart{{
+		title: "10,000 partitions: what an idle fetch costs", axis: "CPU µs, logarithmic", log: true,
+		groups: []group{m.cell(fetchOfFew).group("over 10 partitions", cpuPerFetch), m.cell(fetchOfAll).group("over 10,000 partitions", cpuPerFetch)},
+	}}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
+)
+
+// turn measures one subject once.
+type turn struct {
+	subject string
+	measure func() (Values, error)
+}
+
+// rounds has each subject take its turn in each round. Every other round goes
+// backwards, so that none is always measured after the same other.
+func (b *bench) rounds(what string, n int, turns []turn) ([]Round, error) {
+	all := make([]Round, 0, n)
+	for i := range n {
+		round := Round{}
+		order := slices.Clone(turns)
+		if i%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, t := range order {
+			b.progress.say(fmt.Sprintf("%s, round %d of %d: %s", what, i+1, n, t.subject))
+			values, err := t.measure()
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", what, t.subject, err)
+			}
+			round[t.subject] = values
+		}
+		all = append(all, round)
+	}
+	return all, nil
+}
+
+// A subject is warm when another time takes it no less than this fraction of what
+// it took before.
+const warm = 0.93
+
+// warmUp repeats each turn until its value stops to fall, or as often as the scale
+// allows.
+func (b *bench) warmUp(what, value string, turns []turn) error {
+	for _, t := range turns {
+		best := math.Inf(1)
+		for i := range b.scale.warmUps {
+			b.progress.say(fmt.Sprintf("%s, warm-up %d: %s", what, i+1, t.subject))
+			values, err := t.measure()
+			if err != nil {
+				return fmt.Errorf("%s, warm-up of %s: %w", what, t.subject, err)
+			}
+			if values[value] > warm*best {
+				break
+			}
+			best = values[value]
+		}
+	}
+	return nil
+}
+
+// spent is the processor time that a process uses while something is done.
+func spent(pid int, do func() error) (time.Duration, error) {
+	before, err := cpuTime(pid)
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := cpuTime(pid)
+	return after - before, err
+}
+
+// turns of all brokers that are compared.
+func (b *bench) turns(measure func(broker *harness.Broker) (Values, error)) []turn {
+	var all []turn
+	for _, subject := range b.brokers {
+		all = append(all, turn{subject, func() (Values, error) { return measure(b.running[subject]) }})
+	}
+	return all
+}
