@@ -38,7 +38,17 @@ func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
 	if err := q.decode(r.Header.Version, r.Body); err != nil {
 		return err
 	}
+	cost := fetchCost * q.allPartitions
+	noWait := !r.MayWait(cost)
+	if noWait {
+		if err := r.Reserve(ctx, cost); err != nil {
+			return err
+		}
+	}
 	req := h.request(r, &q)
+	if noWait {
+		req.MaxWait = 0
+	}
 	r.ReleaseBody() // it may wait long
 	resp := h.sessions.Fetch(ctx, req)
 	if err := ctx.Err(); err != nil {

@@ -17,6 +17,16 @@ import (
 // that names as many partitions as Kafka advises for ten brokers has fewer.
 const maxElements = 50_000
 
+const (
+	// bodyCost is how many bytes a byte of a request's body may take while it is
+	// answered, response included, as measured for the costliest with maxElements.
+	bodyCost = 64
+	// smallBody is what is answered without asking for memory.
+	smallBody = 4 << 10
+	// fetchCost is what a partition of a Fetch request takes until it is answered.
+	fetchCost = 700
+)
+
 // tooManyElements is what the requests say that are decoded here.
 func tooManyElements(n int) error {
 	return fmt.Errorf("%d: %w: at most %d are taken", n, protocol.ErrTooManyElements, maxElements)
@@ -37,6 +47,11 @@ func decodedFromBroker[Q kmsg.Request, S kmsg.Response](answer func(context.Cont
 
 func decodedWithin[Q kmsg.Request, S kmsg.Response](elements int, answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
 	return func(ctx context.Context, r *server.Request) error {
+		if n := len(r.Body); n > smallBody {
+			if err := r.Reserve(ctx, n*bodyCost); err != nil {
+				return err
+			}
+		}
 		m, err := protocol.DecodeRequestWithin(r.Header, r.Body, elements)
 		if err != nil {
 			return err

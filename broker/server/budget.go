@@ -44,6 +44,17 @@ func (b *budget) acquire(ctx context.Context, n int64) (int64, error) {
 	}
 }
 
+// tryAcquire takes n bytes if they are there now and nobody waits for any.
+func (b *budget) tryAcquire(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiters) > 0 || b.free < n {
+		return false
+	}
+	b.free -= n
+	return true
+}
+
 // forget takes a waiter out of the line, or gives back what it had just got.
 func (b *budget) forget(w *budgetWaiter) {
 	b.mu.Lock()

@@ -43,6 +43,9 @@ type conn struct {
 	lastActive atomic.Int64
 	frameDue   atomic.Int64
 	single     [1]*Reply
+	because    atomic.Pointer[string] // why the server closed it
+
+	reserved, waiting int64 // of the budgets of Reserve and MayWait
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) *conn {
@@ -98,6 +101,10 @@ func (c *conn) serve() {
 	}
 	c.close()
 	c.frames.close()
+	c.endWork()
+	if why := c.because.Load(); why != nil {
+		err = &frameError{*why}
+	}
 	c.report(err)
 }
 
@@ -181,6 +188,11 @@ func (c *conn) one(frame []byte) error {
 		}
 		alone = true
 	}
+	if !c.listener.Internal {
+		if err := c.srv.unsent.waitRoom(c); err != nil {
+			return err
+		}
+	}
 	c.request = Request{Header: h, Body: body, Listener: c.listener, ClientHost: c.host, Principal: Anonymous, conn: c, route: route}
 	if err := c.handle(&c.request); err != nil {
 		return err
@@ -212,6 +224,7 @@ func (c *conn) answer(r *Request, alone bool) error {
 	var p *Reply
 	switch r.outcome {
 	case held, silent:
+		c.endWork()
 		return nil
 	case send:
 		p = r.reply
@@ -222,6 +235,7 @@ func (c *conn) answer(r *Request, alone bool) error {
 		return errUndecided
 	}
 	r.reply, r.response = nil, nil
+	c.endWork()
 	if !alone {
 		c.order.push(p, int64(len(r.Body))).Release()
 		return nil
@@ -276,6 +290,13 @@ func (c *conn) close() {
 	})
 }
 
+// closeBecause closes a connection that has not asked for it. It may be called from
+// any goroutine.
+func (c *conn) closeBecause(why string) {
+	c.because.CompareAndSwap(nil, &why)
+	c.close()
+}
+
 // report writes the one line that says why a connection was closed.
 func (c *conn) report(err error) {
 	log := c.srv.log.With("client", c.net.RemoteAddr().String(), "listener", c.listener.Name)
@@ -284,14 +305,15 @@ func (c *conn) report(err error) {
 	switch {
 	case err == nil || errors.Is(err, errClosed):
 		log.Debug("connection closed")
-	case errors.As(err, &violation):
+	case errors.As(err, &violation) && c.srv.lines.Say():
 		log.Warn("connection closed: request refused", "reason", violation.msg)
 	case errors.As(err, &crash):
 		log.Error("connection closed: handler failed", "api", c.request.Header.Key.String(), "version", c.request.Header.Version,
 			"panic", fmt.Sprint(crash.value), "stack", string(crash.stack))
 	case errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), errors.Is(err, io.ErrUnexpectedEOF), isDisconnect(err):
 		log.Debug("connection ended", "reason", err)
-	default:
+	case errors.As(err, &violation):
+	case c.srv.lines.Say():
 		log.Warn("connection closed", "api", c.request.Header.Key.String(), "version", c.request.Header.Version, "reason", err)
 	}
 }

@@ -26,7 +26,10 @@
 //   - a frame that is announced but not sent: memory follows the bytes that have
 //     come, and what a connection gets at once is what it has sent before;
 //   - all frames together: InFlightBytes;
-//   - replies and waits on one connection: ConnectionInFlightBytes.
+//   - replies and waits on one connection: ConnectionInFlightBytes;
+//   - what handlers make of large requests: WorkBytes, see [Request.Reserve], and as
+//     much again while they wait for something to happen, see [Request.MayWait];
+//   - replies on their way: UnsentBytes. Beyond, peers that do not read are closed.
 //
 // When a limit is reached, the reader stops reading and TCP holds the peer back.
 package server

@@ -10,6 +10,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
 )
 
 // Listener is a listening socket and what the broker knows about it.
@@ -32,6 +34,8 @@ type Config struct {
 	MaxClientFrameBytes     int32         // other than Produce, from clients; default 1 MiB
 	InFlightBytes           int64         // of all connections' frames that do not fit 8 KiB; default 256 MiB
 	ConnectionInFlightBytes int64         // of requests on one connection that wait for their reply; default 64 MiB
+	WorkBytes               int64         // of what requests have reserved to be answered, and again of those that wait; default 128 MiB
+	UnsentBytes             int64         // of replies on their way; default 128 MiB
 	MaxIdle                 time.Duration // connections.max.idle.ms; ≤ 0 means never
 	Limits                  Limits
 
@@ -55,8 +59,12 @@ type Server struct {
 	routes    routeTable
 	listeners []Listener
 	pool      *bufferPool
-	budget    *budget
+	budget    *budget // of frames
+	work      *budget // of requests that are being answered
+	waiting   *budget // of requests that wait for something to happen
+	unsent    *unsent
 	conns     *connSet
+	lines     loglimit.Limit // on what strangers cause
 
 	mu       sync.Mutex
 	started  bool
@@ -88,13 +96,16 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	cfg.MaxClientFrameBytes = cmp.Or(cfg.MaxClientFrameBytes, 1<<20)
 	cfg.InFlightBytes = cmp.Or(cfg.InFlightBytes, 256<<20)
 	cfg.ConnectionInFlightBytes = cmp.Or(cfg.ConnectionInFlightBytes, 64<<20)
+	cfg.WorkBytes = cmp.Or(cfg.WorkBytes, 128<<20)
+	cfg.UnsentBytes = cmp.Or(cfg.UnsentBytes, 128<<20)
 	log := cfg.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
 		cfg: cfg, log: log, routes: table, listeners: listeners,
-		pool: new(bufferPool), budget: newBudget(cfg.InFlightBytes), conns: newConnSet(cfg.Limits),
+		pool: new(bufferPool), budget: newBudget(cfg.InFlightBytes),
+		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), unsent: newUnsent(cfg.UnsentBytes), conns: newConnSet(cfg.Limits),
 		ended: make(chan struct{}), draining: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
@@ -171,7 +182,9 @@ func (s *Server) accept(l *Listener) {
 		c := newConn(s, l, nc)
 		evict, why := s.conns.admit(c)
 		if why != "" {
-			s.log.Warn("connection refused", "client", nc.RemoteAddr().String(), "listener", l.Name, "reason", why)
+			if s.lines.Say() {
+				s.log.Warn("connection refused", "client", nc.RemoteAddr().String(), "listener", l.Name, "reason", why)
+			}
 			c.cancel()
 			nc.Close()
 			continue
@@ -200,14 +213,22 @@ func (s *Server) sweep() {
 			return
 		case <-tick.C:
 		}
+		s.sayUnsaid()
 		now := time.Now().UnixNano()
 		for _, c := range s.conns.all(func(c *conn) bool { return !c.listener.Internal }) {
 			if s.cfg.MaxIdle > 0 && now-c.lastActive.Load() > int64(s.cfg.MaxIdle) {
 				c.close()
 			} else if due := c.frameDue.Load(); due != 0 && now > due {
-				c.close()
+				c.closeBecause("a large frame has been coming for too long")
 			}
 		}
+	}
+}
+
+// sayUnsaid sums up the lines that were too many to be said one by one.
+func (s *Server) sayUnsaid() {
+	if n := s.lines.Unsaid(); n > 0 {
+		s.log.Warn("more connections were closed or refused than are told of one by one", "number", n)
 	}
 }
 
@@ -254,6 +275,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		for _, c := range s.conns.all(nil) {
 			c.close()
 		}
+		s.sayUnsaid()
 		s.mu.Lock()
 		s.stopping = true
 		if s.running == 0 {

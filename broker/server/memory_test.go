@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// Peers that do not read their replies are closed, the most stalled first, once the
+// replies of all are too many; others are then answered.
+func TestUnreadRepliesAreShed(t *testing.T) {
+	large := Route{Key: protocol.Metadata, Max: 4, Handle: func(_ context.Context, r *Request) error {
+		p := r.NewReply()
+		p.Buf = append(p.Buf, make([]byte, 60<<10)...)
+		r.Send(p)
+		return nil
+	}}
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, "pipe", Config{UnsentBytes: 100 << 10}, Listener{}, large)
+		begin := time.Now()
+		first, second := h.dial(), h.dial()
+		write(t, first, frame(protocol.Metadata, 1, 1, ""))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		write(t, second, frame(protocol.Metadata, 1, 1, ""))
+		synctest.Wait()
+		third := h.dial()
+		write(t, third, frame(protocol.Metadata, 1, 1, "")) // has to wait
+		if _, body := read(t, third); len(body) != 60<<10 {
+			t.Errorf("a reply of %d bytes", len(body))
+		}
+		if took := time.Since(begin); took < stalledAfter || took > stalledAfter+2*unsentPoll {
+			t.Errorf("a reply after %v", took)
+		}
+		expectClosed(t, first)
+		if _, body := read(t, second); len(body) != 60<<10 { // slow, but not the slowest
+			t.Errorf("a reply of %d bytes", len(body))
+		}
+		h.expectOneLine("refused", "replies are not read")
+	})
+}
+
+// A request that needs more memory than is free waits for those that have it, and
+// is given up if they do not end.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{}, 1)
+		h := start(t, "pipe", Config{WorkBytes: 100}, Listener{}, Route{Key: protocol.Metadata, Max: 4, Handle: func(ctx context.Context, r *Request) error {
+			if err := r.Reserve(ctx, 60); err != nil {
+				return err
+			}
+			<-gate
+			return echo(ctx, r)
+		}})
+		defer close(gate)
+		a, b := h.dial(), h.dial()
+		write(t, a, frame(protocol.Metadata, 1, 1, "a"))
+		synctest.Wait()
+		write(t, b, frame(protocol.Metadata, 1, 2, "b"))
+		time.Sleep(workWait / 2)
+		gate <- struct{}{}
+		expect(t, a, 1, "a")
+		gate <- struct{}{} // for b, which has its turn now
+		expect(t, b, 2, "b")
+		write(t, a, frame(protocol.Metadata, 1, 3, "a"))
+		synctest.Wait()
+		write(t, b, frame(protocol.Metadata, 1, 4, "b"))
+		time.Sleep(workWait + time.Second)
+		gate <- struct{}{}
+		expect(t, a, 3, "a")
+		expectClosed(t, b)
+		h.expectOneLine("no memory for the request")
+		if used := h.srv.work.inUse(); used != 0 {
+			t.Errorf("%d bytes are still reserved", used)
+		}
+	})
+}
+
+// What may not wait is told so, at once; what waits has its bytes until it answers.
+func TestMayWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		h := start(t, "pipe", Config{WorkBytes: 100}, Listener{}, Route{Key: protocol.Metadata, Max: 4, Handle: func(ctx context.Context, r *Request) error {
+			if r.MayWait(60) {
+				<-gate
+				return echo(ctx, r)
+			}
+			return errors.New("may not wait")
+		}})
+		a, b := h.dial(), h.dial()
+		write(t, a, frame(protocol.Metadata, 1, 1, "a"))
+		synctest.Wait()
+		write(t, b, frame(protocol.Metadata, 1, 2, "b"))
+		expectClosed(t, b)
+		close(gate)
+		expect(t, a, 1, "a")
+		write(t, a, frame(protocol.Metadata, 1, 3, "a"))
+		expect(t, a, 3, "a")
+	})
+}
+
+// Floods do not fill the log: the first are told of one by one, the rest by number.
+func TestFloodOfClosedConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, "pipe", Config{}, Listener{}, echoRoute())
+		const all = 10 * loglimit.Lines
+		for range all {
+			c := h.dial()
+			write(t, c, []byte{0xff, 0xff, 0xff, 0xff})
+			expectClosed(t, c)
+		}
+		time.Sleep(sweepEvery)
+		synctest.Wait()
+		log := h.logs.String()
+		if n := strings.Count(log, "request refused"); n != loglimit.Lines {
+			t.Errorf("%d lines for %d connections", n, all)
+		}
+		if want := fmt.Sprintf("number=%d", all-loglimit.Lines); !strings.Contains(log, want) {
+			t.Errorf("the log does not say %s:\n%s", want, log)
+		}
+	})
+}

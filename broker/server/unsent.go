@@ -1,0 +1,117 @@
+package server
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// heldFile is what an open file of a reply counts for: descriptors are scarce.
+	heldFile = 64 << 10
+	// stalledAfter is how long a reply must have been on its way for its connection to
+	// be closed when memory for replies is short.
+	stalledAfter = 2 * time.Second
+	// unsentPoll is how often one who waits for others' replies to go looks again.
+	unsentPoll = 100 * time.Millisecond
+)
+
+// unsent accounts for the replies that are on their way. Peers that do not read
+// theirs could fill the memory, each with one: beyond a limit, no request is handled
+// until there is room, and those whose replies have not moved for longest are
+// closed to make it. Safe for concurrent use.
+type unsent struct {
+	limit int64
+
+	mu    sync.Mutex
+	bytes int64
+	conns map[*conn]sending
+	freed chan struct{} // closed and replaced when bytes has fallen below the limit
+}
+
+// sending is what one connection has on its way.
+type sending struct {
+	bytes int64
+	since time.Time
+}
+
+func newUnsent(limit int64) *unsent {
+	return &unsent{limit: limit, conns: map[*conn]sending{}, freed: make(chan struct{})}
+}
+
+// begin notes replies that are about to be written, and reports whether there is
+// anything to end: small ones do not count. A connection writes one batch at a time.
+func (u *unsent) begin(c *conn, replies []*Reply) bool {
+	n := int64(0)
+	for _, p := range replies {
+		n += int64(cap(p.Buf)) + heldFile*int64(len(p.files))
+	}
+	if n <= chunkSize {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.conns[c] = sending{n, time.Now()}
+	u.bytes += n
+	return true
+}
+
+func (u *unsent) end(c *conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before := u.bytes
+	u.bytes -= u.conns[c].bytes
+	delete(u.conns, c)
+	if before > u.limit && u.bytes <= u.limit {
+		close(u.freed)
+		u.freed = make(chan struct{})
+	}
+}
+
+// waitRoom returns when the replies on their way are within the limit.
+func (u *unsent) waitRoom(c *conn) error {
+	for {
+		victims, freed := u.stalled()
+		if freed == nil {
+			return nil
+		}
+		for _, v := range victims {
+			v.closeBecause("its replies are not read, and the broker needs their memory")
+		}
+		poll := time.NewTimer(unsentPoll)
+		select {
+		case <-freed:
+		case <-poll.C:
+		case <-c.ctx.Done():
+			poll.Stop()
+			return errClosed
+		}
+		poll.Stop()
+	}
+}
+
+// stalled returns, while there is too much, which connections are to be closed, and
+// a channel that tells when it is enough; else nil and nil.
+func (u *unsent) stalled() ([]*conn, <-chan struct{}) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	excess := u.bytes - u.limit
+	if excess <= 0 {
+		return nil, nil
+	}
+	now := time.Now()
+	var victims []*conn
+	for c, s := range u.conns {
+		if !c.listener.Internal && now.Sub(s.since) >= stalledAfter {
+			victims = append(victims, c)
+		}
+	}
+	slices.SortFunc(victims, func(a, b *conn) int { return cmp.Compare(u.conns[a].since.UnixNano(), u.conns[b].since.UnixNano()) })
+	for i, c := range victims {
+		if excess -= u.conns[c].bytes; excess <= 0 {
+			return victims[:i+1], u.freed
+		}
+	}
+	return victims, u.freed
+}
