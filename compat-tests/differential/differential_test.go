@@ -23,8 +23,8 @@ import (
 var (
 	record  = flag.Bool("record", false, "start a Kafka 3.9.2 and record its replies in testdata, instead of comparing")
 	live    = flag.Bool("live", false, "compare with a Kafka 3.9.2 that is started, instead of with recorded replies")
-	oursAt  = flag.String("gracchus", "", "host:port of a broker of ours that runs already")
-	kafkaAt = flag.String("kafka", "", "host:port of a Kafka 3.9.2 that runs already, for -record and -live")
+	oursAt  = flag.String("gracchus", "", "host:port of a broker of ours that runs already, and began with the old segments")
+	kafkaAt = flag.String("kafka", "", "host:port of a Kafka 3.9.2 that runs already, for -record and -live; it began with the old segments")
 	verbose = flag.Bool("show", false, "show every reply")
 )
 
@@ -68,7 +68,7 @@ func ours(t *testing.T) *target {
 	if *oursAt != "" {
 		return &target{name: "Gracchus", addr: *oursAt}
 	}
-	b := harness.StartGracchus(t, harness.Options{Properties: properties})
+	b := harness.StartGracchus(t, harness.Options{Dirs: []string{oldSegments(t)}, Properties: properties})
 	return &target{name: "Gracchus", addr: b.Addr}
 }
 
@@ -76,7 +76,7 @@ func kafka(t *testing.T) *target {
 	if *kafkaAt != "" {
 		return &target{name: "Kafka", addr: *kafkaAt}
 	}
-	b := harness.StartKafka(t, harness.Options{ZooKeeper: harness.ZooKeeper(t), Properties: properties})
+	b := harness.StartKafka(t, harness.Options{ZooKeeper: harness.ZooKeeper(t), Dirs: []string{oldSegments(t)}, Properties: properties})
 	return &target{name: "Kafka", addr: b.Addr}
 }
 

@@ -2,6 +2,7 @@ package differential
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -266,7 +267,7 @@ func fetchCases() []spec {
 		return a, c.id(a)
 	}
 	none := [16]byte{}
-	return append(downConversionCases(), []spec{
+	return slices.Concat(downConversionCases(), oldSegmentFetches(), []spec{
 		{"offsets", 0, 0, func(c *conversation) {
 			a, id := filled(c)
 			for _, o := range []int64{0, 1, 6, 7, 8, 9, -1, -2, 1 << 40} {
@@ -475,7 +476,7 @@ func fetchCases() []spec {
 			a, id := filled(c)
 			c.ask(fetchFrom(a, id, 0, 3))
 		}},
-	}...)
+	})
 }
 
 // fillQuietly adds one batch to a partition.
@@ -506,7 +507,7 @@ func offsetsAt(topic string, partition int32, timestamps ...int64) *kmsg.ListOff
 
 func listOffsetsCases() []spec {
 	every := []int64{-1, -2, -3, -4, -5, -6, -7, 0, firstTimestamp - 1, firstTimestamp, firstTimestamp + 1, firstTimestamp + 1000, firstTimestamp + 10_500, firstTimestamp + 31_000, firstTimestamp + 31_001, 1 << 50}
-	return []spec{
+	return append(oldSegmentOffsets(), []spec{
 		{"timestamps", 0, 0, func(c *conversation) {
 			a := c.create("a", 2)
 			c.fill(a, 0, 4)
@@ -600,7 +601,7 @@ func listOffsetsCases() []spec {
 				c.ask(req)
 			}
 		}},
-	}
+	}...)
 }
 
 func offsetForLeaderEpochCases() []spec {
