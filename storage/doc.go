@@ -11,6 +11,7 @@
 //	log-start-offset-checkpoint       per log: where DeleteRecords moved its start
 //	replication-offset-checkpoint     per log: the high watermark
 //	cleaner-offset-checkpoint         per compacted log: where the next compaction begins
+//	gracchus-reserve                  room for when the disk is full
 //	orders-0/, orders-1/, …           a log each, see package commitlog
 //	orders-2.<id>-delete/             a deleted partition, removed after file.delete.delay.ms
 //
@@ -30,6 +31,7 @@
 //	hosted.go            an open log and what the Store keeps beside it
 //	directory.go         one log directory: going online and offline, its lock
 //	watch.go             the file system of one directory, which notices failures
+//	room.go              a full disk: the reserve, and when appends are refused
 //	failure.go           what follows when a directory fails
 //	identify.go, meta.go meta.properties
 //	marker.go            the clean-shutdown marker
@@ -43,9 +45,13 @@
 //	state.go             small private files of the broker itself
 //	info.go              what DescribeLogDirs shows
 //
-// # Failing disks
+// # Full disks and failing ones
 //
-// The first I/O error in a log directory takes that directory offline, alone
+// A disk without room refuses records, with kerr.KafkaStorageError, and nothing
+// else, and goes on when there is some: see room. A network file system that takes
+// writes and says with the fsync that there was no room has failed.
+//
+// The first other I/O error in a log directory takes that directory offline, alone
 // and for good: its logs answer kerr.KafkaStorageError, subscribers are told
 // (see [Store.OnDirFailure]), and nothing is written there any more. The broker
 // carries on with the others; when the last one fails it cannot.

@@ -180,6 +180,30 @@ func TestDeletionMakesRoom(t *testing.T) {
 	})
 }
 
+// Retention does not wait for its next pass when the disk is full.
+func TestFullDiskHurriesRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		s := started(t, reserving("/a"), mem)
+		defer stop(t, s)
+		time.Sleep(31 * time.Second) // the first pass has been
+		log, doomed := mustCreate(t, s, tp("t", 0)), mustCreate(t, s, tp("doomed", 0))
+		mem.SetCapacity(mem.Used() + 12<<20)
+		for doomed.Size() < 100_000 {
+			fill(t, doomed, 1)
+		}
+		doomed.AdvanceHighWatermark(doomed.EndOffset())
+		cfg := smallTopic()
+		cfg.RetentionBytes = 0
+		doomed.SetConfig(cfg)
+		fillUp(t, log)
+		time.Sleep(2*roomInterval + time.Millisecond)
+		if err := appendOne(log); err != nil {
+			t.Errorf("append after retention: %v", err)
+		}
+	})
+}
+
 // A broker can stop cleanly and start on a full disk.
 func TestStopAndStartOnFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
