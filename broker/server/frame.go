@@ -18,6 +18,8 @@ const (
 	// firstBody is what a frame larger than a chunk gets before the connection
 	// has shown that it sends such frames.
 	firstBody = 32 << 10
+	// wideChunk is the size of the larger chunk.
+	wideChunk = 32 << 10
 	// maxEarned bounds what a connection gets at once however much it has sent.
 	maxEarned = 1100 << 10
 	// growWait bounds how long a half-read frame may wait for memory while it
@@ -46,6 +48,7 @@ type frameReader struct {
 	due    *atomic.Int64                             // when the large frame that is coming must be here, Unix nanoseconds
 
 	chunk   *buffer // nil while nothing is buffered
+	wide    int64   // bytes of the budget for a chunk that is larger than chunkSize
 	r, w    int     // chunk[r:w] has been read from the socket and not been used
 	body    *buffer // memory of the current frame, if it did not fit the chunk
 	charged int64
@@ -78,10 +81,17 @@ func (f *frameReader) init() {
 }
 
 func (f *frameReader) needChunk() {
-	if f.chunk == nil {
-		f.chunk = f.pool.get(chunkSize)
-		f.r, f.w = 0, 0
+	if f.chunk != nil {
+		return
 	}
+	size := chunkSize
+	// Who sends frames of this size gets room for a whole one, so that it takes one
+	// read and is not copied.
+	if 4+f.earned > chunkSize && 4+f.earned <= wideChunk && f.raw != nil && f.budget != nil && f.budget.tryAcquire(wideChunk-chunkSize) {
+		size, f.wide = wideChunk, wideChunk-chunkSize
+	}
+	f.chunk = f.pool.get(size)
+	f.r, f.w = 0, 0
 }
 
 // dropChunk gives the chunk back if nothing in it is needed.
@@ -89,6 +99,10 @@ func (f *frameReader) dropChunk() {
 	if f.chunk != nil && f.r == f.w {
 		f.pool.put(f.chunk)
 		f.chunk, f.r, f.w = nil, 0, 0
+		if f.wide > 0 {
+			f.budget.release(f.wide)
+			f.wide = 0
+		}
 	}
 }
 
@@ -114,7 +128,7 @@ func (f *frameReader) fill() error {
 	return nil
 }
 
-// need makes chunk[r:r+n] available, n ≤ chunkSize.
+// need makes chunk[r:r+n] available, n at most the chunk's size.
 func (f *frameReader) need(n int) error {
 	for f.w-f.r < n {
 		if f.chunk != nil && f.r+n > len(f.chunk.b) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,8 @@ const (
 // closed to make it. Safe for concurrent use.
 type unsent struct {
 	limit int64
+
+	full atomic.Bool // bytes is above limit: all that most requests ask
 
 	mu    sync.Mutex
 	bytes int64
@@ -54,6 +57,7 @@ func (u *unsent) begin(c *conn, replies []*Reply) bool {
 	defer u.mu.Unlock()
 	u.conns[c] = sending{n, time.Now()}
 	u.bytes += n
+	u.full.Store(u.bytes > u.limit)
 	return true
 }
 
@@ -63,6 +67,7 @@ func (u *unsent) end(c *conn) {
 	before := u.bytes
 	u.bytes -= u.conns[c].bytes
 	delete(u.conns, c)
+	u.full.Store(u.bytes > u.limit)
 	if before > u.limit && u.bytes <= u.limit {
 		close(u.freed)
 		u.freed = make(chan struct{})
@@ -71,7 +76,7 @@ func (u *unsent) end(c *conn) {
 
 // waitRoom returns when the replies on their way are within the limit.
 func (u *unsent) waitRoom(c *conn) error {
-	for {
+	for u.full.Load() {
 		victims, freed := u.stalled()
 		if freed == nil {
 			return nil
@@ -89,6 +94,7 @@ func (u *unsent) waitRoom(c *conn) error {
 		}
 		poll.Stop()
 	}
+	return nil
 }
 
 // stalled returns, while there is too much, which connections are to be closed, and
