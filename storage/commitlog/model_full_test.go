@@ -34,7 +34,7 @@ func TestModelOnFullDisk(t *testing.T) {
 				return lowered()
 			}
 			m.o.OnTruncate = m.log.onTruncate
-			m.run(120)
+			m.run(80)
 			if m.refused == 0 {
 				t.Error("the disk was never full")
 			}
