@@ -15,7 +15,7 @@ require (
 	go.etcd.io/bbolt v1.5.0 // the store of the embedded ZooKeeper
 	go.uber.org/goleak v1.3.0 // tests: goroutines left behind
 	golang.org/x/sync v0.25.0 // a bound of bytes that are in use
-	golang.org/x/sys v0.49.0 // open-file-description locks, statfs
+	golang.org/x/sys v0.49.0 // open-file-description locks, statfs, fallocate
 )
 
 require (

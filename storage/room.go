@@ -30,7 +30,9 @@ const (
 // A full disk has not failed. Records are refused, and everything else must go
 // on: what is written for reading, deleting, starting and stopping is small, and
 // has the reserve. A write that finds no room is done again after a part of the
-// reserve was given up, as often as there is some; records never are.
+// reserve was given up, as often as there is some; records never are. Its default,
+// 16 MiB, is what a clean stop writes for a thousand partitions: about three blocks
+// for each one that was written to, and the checkpoints.
 //
 // From the first operation that finds no room the directory counts as full:
 // appends are refused before they touch the disk, or they would take what the

@@ -51,6 +51,7 @@ func (l *Log) finish() (done bool, err error) {
 			s.sealed = false
 		}
 	}()
+	l.dirChanged = l.dirChanged || s.txns.waits()
 	if !s.synced {
 		if err := s.seal(); err != nil {
 			return false, l.refuse("sealing a segment", err)

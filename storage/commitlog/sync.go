@@ -193,6 +193,7 @@ func (l *Log) prepareCheckpoint() (s *segment, end, size int64, err error) {
 		return nil, 0, 0, err
 	}
 	s, end = l.active(), l.end.Load()
+	l.dirChanged = l.dirChanged || s.txns.waits()
 	if err := errors.Join(s.offsets.flush(), s.times.flush(), s.txns.flush()); err != nil {
 		return nil, 0, 0, l.refuse("writing an index", err)
 	}

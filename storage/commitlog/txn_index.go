@@ -71,6 +71,14 @@ func (x *txnIndex) add(t *producerstate.CompletedTxn) error {
 	return nil
 }
 
+// waits reports whether there are entries that are not in the file, which may not
+// be there yet.
+func (x *txnIndex) waits() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.tail) > 0
+}
+
 // flush writes what is only in memory.
 func (x *txnIndex) flush() error {
 	x.mu.Lock()
