@@ -16,12 +16,8 @@ var saramaCodecs = map[string]sarama.CompressionCodec{
 
 func TestSarama(t *testing.T) {
 	onTargets(t, func(t *testing.T, b *harness.Broker) {
-		addrs := []string{b.Addr}
-		admin, err := sarama.NewClusterAdmin(addrs, saramaConfig())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer admin.Close()
+		s := saramaClient{sarama.MaxVersion, []string{b.Addr}}
+		admin := s.admin(t)
 		for _, codec := range codecs {
 			for _, idempotent := range []bool{false, true} {
 				topic := "sarama-" + codec
@@ -31,18 +27,25 @@ func TestSarama(t *testing.T) {
 				if err := admin.CreateTopic(topic, keepForEver(), false); err != nil {
 					t.Fatalf("create %s: %v", topic, err)
 				}
-				saramaProduce(t, addrs, topic, saramaCodecs[codec], idempotent)
-				saramaRead(t, addrs, topic)
+				s.produce(t, topic, saramaCodecs[codec], idempotent)
+				s.read(t, topic, harness.MakeRecord)
 				checkTopic(t, b, topic, partitions, count)
 			}
 		}
-		saramaAdmin(t, addrs, admin, "sarama-none")
+		s.administrate(t, admin, "sarama-none")
 	})
 }
 
-func saramaConfig() *sarama.Config {
+// saramaClient is sarama as it talks to a broker of some version, and no newer:
+// its requests, and its record formats, are those of that time.
+type saramaClient struct {
+	version sarama.KafkaVersion
+	addrs   []string
+}
+
+func (s saramaClient) config() *sarama.Config {
 	c := sarama.NewConfig()
-	c.Version = sarama.MaxVersion
+	c.Version = s.version
 	c.Producer.Return.Successes = true
 	c.Producer.RequiredAcks = sarama.WaitForAll
 	c.Producer.Partitioner = sarama.NewManualPartitioner
@@ -51,26 +54,48 @@ func saramaConfig() *sarama.Config {
 	return c
 }
 
+func (s saramaClient) admin(t *testing.T) sarama.ClusterAdmin {
+	t.Helper()
+	admin, err := sarama.NewClusterAdmin(s.addrs, s.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { admin.Close() })
+	return admin
+}
+
+// record is what a record format of the version can say of a record: headers came
+// with 0.11, timestamps with 0.10.
+func (s saramaClient) record(r harness.Record) harness.Record {
+	if !s.version.IsAtLeast(sarama.V0_11_0_0) {
+		r.Headers = nil
+	}
+	if !s.version.IsAtLeast(sarama.V0_10_0_0) {
+		r.Timestamp = -1
+	}
+	return r
+}
+
 func keepForEver() *sarama.TopicDetail {
 	forEver := "-1"
 	return &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &forEver}}
 }
 
-func saramaProduce(t *testing.T, addrs []string, topic string, codec sarama.CompressionCodec, idempotent bool) {
+func (s saramaClient) produce(t *testing.T, topic string, codec sarama.CompressionCodec, idempotent bool) {
 	t.Helper()
-	c := saramaConfig()
+	c := s.config()
 	c.Producer.Compression = codec
 	if idempotent {
 		c.Producer.Idempotent, c.Net.MaxOpenRequests = true, 1
 	}
-	producer, err := sarama.NewSyncProducer(addrs, c)
+	producer, err := sarama.NewSyncProducer(s.addrs, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer producer.Close()
 	var all []*sarama.ProducerMessage
 	for i := range count {
-		r := harness.MakeRecord(i)
+		r := s.record(harness.MakeRecord(i))
 		m := &sarama.ProducerMessage{Topic: topic, Partition: int32(i % partitions), Timestamp: time.UnixMilli(r.Timestamp)}
 		if r.Key != nil {
 			m.Key = sarama.ByteEncoder(r.Key)
@@ -97,9 +122,10 @@ func saramaProduce(t *testing.T, addrs []string, topic string, codec sarama.Comp
 	}
 }
 
-func saramaRead(t *testing.T, addrs []string, topic string) {
+// read reads a topic, whose records are want as far as this client can tell.
+func (s saramaClient) read(t *testing.T, topic string, want func(i int) harness.Record) {
 	t.Helper()
-	consumer, err := sarama.NewConsumer(addrs, saramaConfig())
+	consumer, err := sarama.NewConsumer(s.addrs, s.config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +146,7 @@ func saramaRead(t *testing.T, addrs []string, topic string) {
 				for _, h := range m.Headers {
 					got.Headers = append(got.Headers, harness.Header{Key: string(h.Key), Value: h.Value})
 				}
-				if err := harness.MakeRecord(n*partitions + p).Same(got); err != nil {
+				if err := s.record(want(n*partitions + p)).Same(s.record(got)); err != nil {
 					t.Fatalf("%s-%d offset %d: %v", topic, p, n, err)
 				}
 			case err := <-from.Errors():
@@ -135,15 +161,16 @@ func saramaRead(t *testing.T, addrs []string, topic string) {
 	}
 }
 
-func saramaAdmin(t *testing.T, addrs []string, admin sarama.ClusterAdmin, topic string) {
+// administrate does what the version of the client knows.
+func (s saramaClient) administrate(t *testing.T, admin sarama.ClusterAdmin, topic string) {
 	t.Helper()
 	if err := admin.CreateTopic(topic, keepForEver(), false); !errors.Is(err, sarama.ErrTopicAlreadyExists) {
 		t.Errorf("create again: %v", err)
 	}
-	if err := admin.CreateTopic("sarama-tried", keepForEver(), true); err != nil {
+	if err := admin.CreateTopic(topic+"-tried", keepForEver(), true); err != nil {
 		t.Errorf("create, only to validate: %v", err)
 	}
-	client, err := sarama.NewClient(addrs, saramaConfig())
+	client, err := sarama.NewClient(s.addrs, s.config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,13 +203,15 @@ func saramaAdmin(t *testing.T, addrs []string, admin sarama.ClusterAdmin, topic 
 	if got := config("retention.ms"); got != "-1" {
 		t.Errorf("retention.ms is %q", got)
 	}
-	value := "1000000"
-	if err := admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
-		"segment.bytes": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value},
-	}, false); err != nil {
-		t.Errorf("alter incrementally: %v", err)
+	if s.version.IsAtLeast(sarama.V2_3_0_0) {
+		value := "1000000"
+		if err := admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
+			"segment.bytes": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value},
+		}, false); err != nil {
+			t.Errorf("alter incrementally: %v", err)
+		}
+		waitUntil(t, "segment.bytes is 1000000", func() bool { return config("segment.bytes") == value })
 	}
-	waitUntil(t, "segment.bytes is 1000000", func() bool { return config("segment.bytes") == value })
 	// The old request replaces all that the topic has.
 	if err := admin.AlterConfig(sarama.TopicResource, topic, map[string]*string{"retention.ms": new("-1")}, false); err != nil {
 		t.Errorf("alter: %v", err)
@@ -193,20 +222,22 @@ func saramaAdmin(t *testing.T, addrs []string, admin sarama.ClusterAdmin, topic 
 		t.Errorf("delete records: %v", err)
 	}
 	offset(sarama.OffsetOldest, 10)
-	if err := admin.CreatePartitions(topic, partitions+2, nil, false); err != nil {
-		t.Errorf("add partitions: %v", err)
+	if s.version.IsAtLeast(sarama.V1_0_0_0) {
+		if err := admin.CreatePartitions(topic, partitions+2, nil, false); err != nil {
+			t.Errorf("add partitions: %v", err)
+		}
+		waitUntil(t, "the topic has 5 partitions", func() bool {
+			described, err := admin.DescribeTopics([]string{topic})
+			return err == nil && len(described) == 1 && len(described[0].Partitions) == partitions+2
+		})
 	}
-	waitUntil(t, "the topic has 5 partitions", func() bool {
-		described, err := admin.DescribeTopics([]string{topic})
-		return err == nil && len(described) == 1 && len(described[0].Partitions) == partitions+2
-	})
 	if err := admin.DeleteTopic(topic); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	waitUntil(t, "the topic is gone", func() bool {
 		topics, err := admin.ListTopics()
 		_, there := topics[topic]
-		_, tried := topics["sarama-tried"]
+		_, tried := topics[topic+"-tried"]
 		return err == nil && !there && !tried
 	})
 }
