@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -53,6 +54,9 @@ func (m *Manager) Expand(ctx context.Context, requests []ExpandRequest, timeout 
 var errValidated = errors.New("validated")
 
 func (m *Manager) expandOne(ctx context.Context, req ExpandRequest, validateOnly bool) error {
+	if protocol.ValidateTopicName(req.Name) != nil { // nor is such a name to be part of a path
+		return refuse(kerr.UnknownTopicOrPartition, "The topic '%s' does not exist.", req.Name)
+	}
 	deleting, err := m.zk.DeleteTopicRequests(ctx, nil)
 	if err != nil {
 		return err

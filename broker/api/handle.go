@@ -47,12 +47,7 @@ func decodedFromBroker[Q kmsg.Request, S kmsg.Response](answer func(context.Cont
 
 func decodedWithin[Q kmsg.Request, S kmsg.Response](elements int, answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
 	return func(ctx context.Context, r *server.Request) error {
-		if n := len(r.Body); n > smallBody {
-			if err := r.Reserve(ctx, n*bodyCost); err != nil {
-				return err
-			}
-		}
-		m, err := protocol.DecodeRequestWithin(r.Header, r.Body, elements)
+		m, err := decode(ctx, r, elements)
 		if err != nil {
 			return err
 		}
@@ -63,4 +58,15 @@ func decodedWithin[Q kmsg.Request, S kmsg.Response](elements int, answer func(co
 		r.Respond(resp)
 		return nil
 	}
+}
+
+// decode decodes a request of at most that many elements, once there is memory for
+// what becomes of it.
+func decode(ctx context.Context, r *server.Request, elements int) (kmsg.Request, error) {
+	if n := len(r.Body); n > smallBody {
+		if err := r.Reserve(ctx, n*bodyCost); err != nil {
+			return nil, err
+		}
+	}
+	return protocol.DecodeRequestWithin(r.Header, r.Body, elements)
 }

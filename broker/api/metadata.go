@@ -26,7 +26,7 @@ type metadata struct {
 }
 
 func (h *metadata) handle(ctx context.Context, r *server.Request) error {
-	m, err := protocol.DecodeRequestWithin(r.Header, r.Body, maxElements)
+	m, err := decode(ctx, r, maxElements)
 	if err != nil {
 		return err
 	}

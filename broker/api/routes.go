@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 
 	"github.com/gracchus-mq/gracchus/broker/fetch"
@@ -81,28 +82,31 @@ func Routes(d Deps) ([]server.Route, error) {
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 
+	// Slots of what only computes, and of what may wait for ZooKeeper or for topics
+	// (Metadata makes some).
+	quick, slow := 2*runtime.GOMAXPROCS(0), 16
 	routes := []server.Route{
 		// Records.
 		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, Handle: produceHandler.handle},
 		{Key: protocol.Fetch, Min: 0, Max: 17, Handle: fetchHandler.handle},
-		{Key: protocol.ListOffsets, Min: 0, Max: 9, Handle: decoded(listOffsetsHandler.handle)},
-		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Handle: decoded(epochHandler.handle)},
-		{Key: protocol.InitProducerId, Min: 0, Max: 5, Handle: decoded(initHandler.handle)},
+		{Key: protocol.ListOffsets, Min: 0, Max: 9, Slots: quick, Handle: decoded(listOffsetsHandler.handle)},
+		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Slots: quick, Handle: decoded(epochHandler.handle)},
+		{Key: protocol.InitProducerId, Min: 0, Max: 5, Slots: slow, Handle: decoded(initHandler.handle)},
 
 		// What there is.
 		{Key: protocol.ApiVersions, Min: 0, Max: maxApiVersions, AnyVersion: true, Handle: versions.handle},
-		{Key: protocol.Metadata, Min: 0, Max: 12, Handle: metadataHandler.handle},
+		{Key: protocol.Metadata, Min: 0, Max: 12, Slots: slow, Handle: metadataHandler.handle},
 		{Key: protocol.DescribeCluster, Min: 0, Max: 1, Handle: decoded(clusterHandler.handle)},
 
 		// Administration.
-		{Key: protocol.CreateTopics, Min: 0, Max: 7, Handle: decoded(createHandler.handle)},
-		{Key: protocol.DeleteTopics, Min: 0, Max: 6, Handle: decoded(deleteHandler.handle)},
-		{Key: protocol.CreatePartitions, Min: 0, Max: 3, Handle: decoded(expandHandler.handle)},
-		{Key: protocol.DeleteRecords, Min: 0, Max: 2, Handle: decoded(deleteRecordsHandler.handle)},
-		{Key: protocol.DescribeConfigs, Min: 0, Max: 4, Handle: decoded(configsHandler.handle)},
-		{Key: protocol.AlterConfigs, Min: 0, Max: 2, Handle: decoded(alterHandler.handle)},
-		{Key: protocol.IncrementalAlterConfigs, Min: 0, Max: 1, Handle: decoded(incrementalHandler.handle)},
-		{Key: protocol.DescribeLogDirs, Min: 0, Max: 4, Handle: decoded(dirsHandler.handle)},
+		{Key: protocol.CreateTopics, Min: 0, Max: 7, Slots: slow, Handle: decoded(createHandler.handle)},
+		{Key: protocol.DeleteTopics, Min: 0, Max: 6, Slots: slow, Handle: decoded(deleteHandler.handle)},
+		{Key: protocol.CreatePartitions, Min: 0, Max: 3, Slots: slow, Handle: decoded(expandHandler.handle)},
+		{Key: protocol.DeleteRecords, Min: 0, Max: 2, Slots: quick, Handle: decoded(deleteRecordsHandler.handle)},
+		{Key: protocol.DescribeConfigs, Min: 0, Max: 4, Slots: quick, Handle: decoded(configsHandler.handle)},
+		{Key: protocol.AlterConfigs, Min: 0, Max: 2, Slots: slow, Handle: decoded(alterHandler.handle)},
+		{Key: protocol.IncrementalAlterConfigs, Min: 0, Max: 1, Slots: slow, Handle: decoded(incrementalHandler.handle)},
+		{Key: protocol.DescribeLogDirs, Min: 0, Max: 4, Slots: quick, Handle: decoded(dirsHandler.handle)},
 
 		// Between brokers.
 		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decodedFromBroker(leaderHandler.handle)},

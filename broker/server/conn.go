@@ -45,7 +45,8 @@ type conn struct {
 	single     [1]*Reply
 	because    atomic.Pointer[string] // why the server closed it
 
-	reserved, waiting int64 // of the budgets of Reserve and MayWait
+	reserved, waiting int64  // of the budgets of Reserve and MayWait
+	slot              *Route // whose slot the request has
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) *conn {
@@ -189,6 +190,9 @@ func (c *conn) one(frame []byte) error {
 		alone = true
 	}
 	if !c.listener.Internal {
+		if err := c.takeSlot(route); err != nil {
+			return err
+		}
 		if err := c.srv.unsent.waitRoom(c); err != nil {
 			return err
 		}

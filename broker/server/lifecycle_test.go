@@ -282,3 +282,19 @@ func TestTruncateReply(t *testing.T) {
 		t.Errorf("after the cut: released %v, size %d, %q", released, p.Size(), p.Buf[4:])
 	}
 }
+
+// A client that does not read what it has asked for does not keep the broker from
+// stopping cleanly.
+func TestDrainDoesNotWaitForUnreadReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, "pipe", Config{}, Listener{}, echoRoute())
+		c := h.dial()
+		write(t, c, frame(protocol.Metadata, 1, 1, "never read"))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), drainWrites+time.Second)
+		defer cancel()
+		if err := h.srv.Drain(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}

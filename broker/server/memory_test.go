@@ -83,6 +83,51 @@ func TestReserve(t *testing.T) {
 	})
 }
 
+// Requests of a key that has slots take turns; those of other keys do not wait for
+// them.
+func TestSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		gated := func(ctx context.Context, r *Request) error {
+			<-gate
+			return echo(ctx, r)
+		}
+		other := echoRoute()
+		other.Key = protocol.ListOffsets
+		h := start(t, "pipe", Config{}, Listener{}, Route{Key: protocol.Metadata, Max: 4, Slots: 2, Handle: gated}, other)
+		a, b, c, d := h.dial(), h.dial(), h.dial(), h.dial()
+		write(t, a, frame(protocol.Metadata, 1, 1, "a"))
+		write(t, b, frame(protocol.Metadata, 1, 2, "b"))
+		synctest.Wait()
+		write(t, c, frame(protocol.Metadata, 1, 3, "c"))
+		synctest.Wait()
+		if n := len(h.srv.routes.find(int16(protocol.Metadata)).slots); n != 2 {
+			t.Errorf("%d slots are taken", n)
+		}
+		select {
+		case gate <- struct{}{}:
+		default:
+			t.Fatal("nobody is in the handler")
+		}
+		select {
+		case gate <- struct{}{}:
+		default:
+			t.Fatal("one is in the handler")
+		}
+		select {
+		case gate <- struct{}{}:
+			t.Error("three were in the handler")
+		default:
+		}
+		write(t, d, frame(protocol.ListOffsets, 1, 4, "d"))
+		expect(t, d, 4, "d")
+		expect(t, a, 1, "a")
+		expect(t, b, 2, "b")
+		close(gate)
+		expect(t, c, 3, "c")
+	})
+}
+
 // What may not wait is told so, at once; what waits has its bytes until it answers.
 func TestMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -34,7 +34,14 @@ type Route struct {
 	// answers them with an error code.
 	AnyVersion bool
 
+	// Slots is how many requests of this key, from all clients, are handled at a
+	// time; 0 means any number. More than the processors can work on at once would
+	// only take memory, and the processors from those who produce and fetch.
+	Slots int
+
 	Handle Handler
+
+	slots chan struct{} // holds one element for each request in a handler
 }
 
 // routeTable is indexed by API key; keys are small and dense.
@@ -55,6 +62,9 @@ func newRouteTable(routes []Route) (routeTable, error) {
 		}
 		if t[r.Key] != nil {
 			return nil, fmt.Errorf("server: two routes for key %d", r.Key)
+		}
+		if r.Slots > 0 {
+			r.slots = make(chan struct{}, r.Slots)
 		}
 		t[r.Key] = r
 	}

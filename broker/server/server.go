@@ -34,8 +34,8 @@ type Config struct {
 	MaxClientFrameBytes     int32         // other than Produce, from clients; default 1 MiB
 	InFlightBytes           int64         // of all connections' frames that do not fit 8 KiB; default 256 MiB
 	ConnectionInFlightBytes int64         // of requests on one connection that wait for their reply; default 64 MiB
-	WorkBytes               int64         // of what requests have reserved to be answered, and again of those that wait; default 128 MiB
-	UnsentBytes             int64         // of replies on their way; default 128 MiB
+	WorkBytes               int64         // of what requests have reserved to be answered, and again of those that wait; default 64 MiB
+	UnsentBytes             int64         // of replies on their way; default 64 MiB
 	MaxIdle                 time.Duration // connections.max.idle.ms; ≤ 0 means never
 	Limits                  Limits
 
@@ -74,6 +74,8 @@ type Server struct {
 
 	drainOnce sync.Once
 	draining  chan struct{} // closed by Drain
+	hurryOnce sync.Once
+	hurry     chan struct{} // closed when a drain has lasted: nothing more is begun
 	stopOnce  sync.Once
 	stopped   chan struct{} // closed by Stop
 }
@@ -96,8 +98,8 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	cfg.MaxClientFrameBytes = cmp.Or(cfg.MaxClientFrameBytes, 1<<20)
 	cfg.InFlightBytes = cmp.Or(cfg.InFlightBytes, 256<<20)
 	cfg.ConnectionInFlightBytes = cmp.Or(cfg.ConnectionInFlightBytes, 64<<20)
-	cfg.WorkBytes = cmp.Or(cfg.WorkBytes, 128<<20)
-	cfg.UnsentBytes = cmp.Or(cfg.UnsentBytes, 128<<20)
+	cfg.WorkBytes = cmp.Or(cfg.WorkBytes, 64<<20)
+	cfg.UnsentBytes = cmp.Or(cfg.UnsentBytes, 64<<20)
 	log := cfg.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -106,7 +108,7 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 		cfg: cfg, log: log, routes: table, listeners: listeners,
 		pool: new(bufferPool), budget: newBudget(cfg.InFlightBytes),
 		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), unsent: newUnsent(cfg.UnsentBytes), conns: newConnSet(cfg.Limits),
-		ended: make(chan struct{}), draining: make(chan struct{}), stopped: make(chan struct{}),
+		ended: make(chan struct{}), draining: make(chan struct{}), hurry: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
 
@@ -232,9 +234,13 @@ func (s *Server) sayUnsaid() {
 	}
 }
 
+// drainWrites is how long a client may take, once the broker stops, to read what it
+// has asked for.
+const drainWrites = 3 * time.Second
+
 // Drain lets clients go: it closes the listeners that are not Internal, answers
-// what has been read, and closes each connection when its last reply is written.
-// It returns when that is done or ctx ends, with what is left then.
+// what has been read, and closes each connection when its last reply is written, or
+// is not read. It returns when that is done or ctx ends, with what is left then.
 func (s *Server) Drain(ctx context.Context) error {
 	s.drainOnce.Do(func() {
 		close(s.draining)
@@ -245,6 +251,9 @@ func (s *Server) Drain(ctx context.Context) error {
 		}
 	})
 	external := func(c *conn) bool { return !c.listener.Internal }
+	unread := time.Now().Add(drainWrites)
+	hurry := time.AfterFunc(drainWrites, func() { s.hurryOnce.Do(func() { close(s.hurry) }) })
+	defer hurry.Stop()
 	for {
 		// A connection that is admitted later sees for itself that it came too late.
 		left := s.conns.all(external)
@@ -253,6 +262,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		}
 		for _, c := range left {
 			c.net.SetReadDeadline(time.Unix(1, 0)) // ends the wait for a next frame
+			c.net.SetWriteDeadline(unread)
 		}
 		select {
 		case <-s.conns.removed:

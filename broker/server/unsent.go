@@ -88,6 +88,9 @@ func (u *unsent) waitRoom(c *conn) error {
 		select {
 		case <-freed:
 		case <-poll.C:
+		case <-c.srv.hurry:
+			poll.Stop()
+			return errClosed
 		case <-c.ctx.Done():
 			poll.Stop()
 			return errClosed

@@ -48,8 +48,27 @@ func (r *Request) MayWait(n int) bool {
 	return true
 }
 
+// takeSlot waits for one of the route's slots.
+func (c *conn) takeSlot(route *Route) error {
+	if route.slots == nil {
+		return nil
+	}
+	select {
+	case route.slots <- struct{}{}:
+		c.slot = route
+		return nil
+	case <-c.srv.hurry:
+	case <-c.ctx.Done():
+	}
+	return errClosed
+}
+
 // endWork gives back what the request has been given.
 func (c *conn) endWork() {
+	if c.slot != nil {
+		<-c.slot.slots
+		c.slot = nil
+	}
 	c.srv.work.release(c.reserved)
 	c.srv.waiting.release(c.waiting)
 	c.reserved, c.waiting = 0, 0

@@ -9,9 +9,11 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -140,6 +142,29 @@ func TestLZ4FrameHeader(t *testing.T) {
 	}
 	if want := unhex(t, "04224d18604082"); !bytes.HasPrefix(c, want) {
 		t.Errorf("frame begins with %x, want %x", c[:7], want)
+	}
+}
+
+// Java and others compress as a stream: the frame does not say how large it will be.
+func TestZstdOfUnknownSize(t *testing.T) {
+	for _, in := range [][]byte{make([]byte, 5<<20), bytes.Repeat([]byte("gracchus "), 100_000), bytes.Repeat(pseudoRandom(1000), 300)} {
+		var stream bytes.Buffer
+		w, err := zstd.NewWriter(&stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for piece := range slices.Chunk(in, 1000) {
+			w.Write(piece)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Decompress(stream.Bytes(), Zstd, len(in)); err != nil || !bytes.Equal(got, in) {
+			t.Errorf("%d bytes of %d: %d, %v", stream.Len(), len(in), len(got), err)
+		}
+		if _, err := Decompress(stream.Bytes(), Zstd, len(in)-1); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%d bytes of %d, one less allowed: %v", stream.Len(), len(in), err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -58,7 +59,7 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	for {
 		dst = slices.Grow(dst[:0], size)
 		out, err := dec.DecodeAll(src, dst[:0:min(cap(dst), limit)])
-		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		if err == nil || !outOfSpace(err) {
 			return out, err
 		}
 		if size >= limit {
@@ -68,4 +69,11 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 			size = limit // at once: growing on the way would take as much again
 		}
 	}
+}
+
+// outOfSpace reports whether decoding ended because the output was full. Where that
+// happens within a block, the library has no error of its own for it, but says what
+// it says of a block that claims too much.
+func outOfSpace(err error) bool {
+	return errors.Is(err, zstd.ErrDecoderSizeExceeded) || strings.HasPrefix(err.Error(), "output bigger than max block size")
 }

@@ -1,0 +1,248 @@
+package hostile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// thorough runs every version and naming, which takes minutes: see scripts/torture.
+var thorough = os.Getenv("HOSTILE_THOROUGH") != ""
+
+// Every array of every request, filled up to the limits, costs less than one frame
+// may, and is answered or ends its connection.
+func TestLargeFrames(t *testing.T) {
+	v := attack(t)
+	v.create("attacked")
+	c := v.dial()
+	asked := kmsg.NewPtrApiVersionsRequest()
+	asked.ClientSoftwareName, asked.ClientSoftwareVersion = "hostile", "1"
+	keys := v.request(c, asked, 3).(*kmsg.ApiVersionsResponse).ApiKeys
+	frames, slow := 0, time.Duration(0)
+	v.while(func() {
+		for _, k := range keys {
+			for version := k.MinVersion; version <= k.MaxVersion; version++ {
+				if !thorough && version != k.MaxVersion {
+					continue
+				}
+				if k.ApiKey >= 4 && k.ApiKey <= 6 {
+					continue // brokers' own, on their listener: who may send them may stop everything
+				}
+				for f := range largeFrames(k.ApiKey, version, "attacked") {
+					frames++
+					begin := time.Now()
+					if _, err := ask(c, f.bytes); err != nil {
+						if !isClosed(err) {
+							t.Fatalf("%s: %v", f.name, err)
+						}
+						c.Close()
+						c = v.dial()
+					}
+					if took := time.Since(begin); took > slow {
+						slow = took
+						t.Logf("%s took %v", f.name, took.Round(time.Millisecond))
+					}
+					if grown := v.memory("VmHWM") - v.quiet; grown > oneFrame {
+						t.Fatalf("%s: memory has grown by %d MiB", f.name, grown>>20)
+					}
+				}
+			}
+		}
+	})
+	t.Logf("%d frames", frames)
+	v.expectGrowth(oneFrame)
+	if v.lines("panic") > 0 {
+		t.Error(v.Tail(40))
+	}
+}
+
+func isClosed(err error) bool {
+	var network *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) && !network.Timeout()
+}
+
+// Fifty clients with the costliest frames at once.
+func TestManyLargeFrames(t *testing.T) {
+	v := attack(t)
+	var costly [][]byte
+	for key, version := range map[int16]int16{1: 4, 3: 12, 19: 7, 32: 4, 33: 2, 37: 3} {
+		for f := range largeFrames(key, version, "attacked") {
+			costly = append(costly, f.bytes)
+		}
+	}
+	v.while(func() {
+		var clients sync.WaitGroup
+		for i := range 50 {
+			c := v.dial()
+			clients.Go(func() {
+				defer c.Close()
+				for n := range 2 {
+					if _, err := ask(c, costly[(i*7+n)%len(costly)]); err != nil {
+						return // closed, which is an answer
+					}
+				}
+			})
+		}
+		clients.Wait()
+	})
+	v.expectGrowth(manyClients)
+}
+
+// Ten thousand connections announce 100 MiB each, send the beginning, and go on with
+// a byte now and then.
+func TestAnnouncedAndDripped(t *testing.T) {
+	clients := 10_000
+	v := attack(t)
+	head := frame(produceTo("t", make([]byte, 9000)))[:9000]
+	binary.BigEndian.PutUint32(head, 100<<20)
+	conns := make([]net.Conn, clients)
+	defer func() {
+		for _, c := range conns {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}()
+	v.while(func() {
+		for i := range conns {
+			from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%8))} // ports are scarce
+			d := net.Dialer{LocalAddr: from, Timeout: patience}
+			c, err := d.Dial("tcp", v.Addr)
+			if err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+			conns[i] = c
+			if _, err := c.Write(head); err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+		}
+		for range 2 {
+			for _, c := range conns {
+				c.Write([]byte{0}) // an error is an answer, too
+			}
+			time.Sleep(500 * time.Millisecond) // it is about what happens meanwhile
+		}
+	})
+	v.expectGrowth(manyClients)
+	for _, c := range conns {
+		c.Close()
+	}
+	begin := time.Now()
+	v.StopCleanly(t)
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+}
+
+// bombs decompress to a GiB, or as much as a MiB of the codec can.
+func bombs(t *testing.T) map[int16][]byte {
+	t.Helper()
+	zeros := bytes.NewReader(make([]byte, 256<<20))
+	pack := func(w io.WriteCloser, err error) {
+		t.Helper()
+		zeros.Seek(0, io.SeekStart)
+		if err == nil {
+			_, err = io.Copy(w, zeros)
+		}
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var zipped, framed, packed bytes.Buffer
+	pack(gzip.NewWriterLevel(&zipped, gzip.BestCompression))
+	w := lz4.NewWriter(&framed)
+	pack(w, w.Apply(lz4.BlockSizeOption(lz4.Block4Mb)))
+	pack(zstd.NewWriter(&packed))
+	// A snappy block that is one literal and copies of it, as dense as can be.
+	snappy := binary.AppendUvarint(nil, 64*300_000+1)
+	snappy = append(snappy, 0, 'x')
+	for range 300_000 {
+		snappy = append(snappy, 63<<2|2, 1, 0)
+	}
+	return map[int16][]byte{1: zipped.Bytes(), 2: snappy, 3: framed.Bytes(), 4: packed.Bytes()}
+}
+
+// Bombs in each codec, where batches are opened: fifty clients send them at once,
+// and one that has been stored is looked into for a timestamp.
+func TestDecompressionBombs(t *testing.T) {
+	v := attack(t, "record.validation=full", "message.max.bytes=8000000")
+	v.create("recompressed", "compression.type=uncompressed", "max.message.bytes=8000000")
+	payloads := bombs(t)
+	c := v.dial()
+	defer c.Close()
+	const messageTooLarge, corruptMessage, invalidRecord = 10, 2, 87
+	for codec, payload := range payloads {
+		b := batch(codec, payload)
+		for _, topic := range []string{"t", "recompressed"} {
+			want := int16(messageTooLarge)
+			if codec == 2 && topic == "t" {
+				want = invalidRecord // 19 MB of what are no records
+			}
+			if code := v.produce(c, topic, b); code != want {
+				t.Errorf("codec %d to %s: error code %d, want %d", codec, topic, code, want)
+			}
+		}
+	}
+	v.while(func() {
+		var clients sync.WaitGroup
+		for i := range 50 {
+			clients.Go(func() {
+				c := v.dial()
+				defer c.Close()
+				for n := range 2 {
+					codec := int16(1 + (i+n)%4)
+					req := produceTo("recompressed", batch(codec, payloads[codec]))
+					req.SetVersion(9)
+					if _, err := ask(c, frame(req)); err != nil {
+						t.Errorf("codec %d: %v", codec, err)
+					}
+				}
+			})
+		}
+		clients.Wait()
+	})
+	v.expectGrowth(manyClients)
+}
+
+// Clients that ask and never read: their replies are bounded, and a stop does not
+// wait for them.
+func TestUnreadReplies(t *testing.T) {
+	v := attack(t)
+	describe := kmsg.NewPtrDescribeConfigsRequest()
+	describe.SetVersion(4)
+	describe.IncludeDocumentation, describe.IncludeSynonyms = true, true
+	for range 40 {
+		describe.Resources = append(describe.Resources, kmsg.DescribeConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"})
+	}
+	question := bytes.Repeat(frame(describe), 30)
+	conns := make([]net.Conn, 1000)
+	v.while(func() {
+		for i := range conns {
+			conns[i] = v.dial()
+			conns[i].(*net.TCPConn).SetReadBuffer(4 << 10)
+			conns[i].SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+			conns[i].Write(question) // as much as is taken
+		}
+		time.Sleep(5 * time.Second) // it is about what happens meanwhile
+	})
+	v.expectGrowth(manyClients)
+	begin := time.Now()
+	v.StopCleanly(t)
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+}
