@@ -103,7 +103,7 @@ func (c chart) svg() string {
 		fmt.Fprintf(&out, `<line class="grid" x1="%.1f" y1="%d" x2="%.1f" y2="%.1f"/>`+"\n", x(tick), chartTop-8, x(tick), bottom)
 		fmt.Fprintf(&out, `<text class="quiet small" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x(tick), bottom+15, plain(tick))
 	}
-	fmt.Fprintf(&out, `<text class="quiet small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", labelWidth-10, bottom+15, html.EscapeString(c.axis))
+	fmt.Fprintf(&out, `<text class="quiet small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", labelWidth-24, bottom+15, html.EscapeString(c.axis))
 	out.WriteString(body.String())
 	out.WriteString("</svg>\n")
 	return out.String()

@@ -61,7 +61,7 @@ func partitionsScenario(b *bench) error {
 		{someActive, consumerOfActive},
 	} {
 		b.progress.at(1+i, parts, cell.name)
-		rounds, err := b.rounds(cell.name, min(b.scale.rounds, 3), b.turns(func(broker *harness.Broker) (Values, error) {
+		rounds, err := b.rounds(cell.name, b.scale.long, b.turns(func(broker *harness.Broker) (Values, error) {
 			stop, err := cell.client(broker.Addr, many)
 			if err != nil {
 				return nil, err
@@ -82,7 +82,7 @@ func partitionsScenario(b *bench) error {
 		{fetchOfAll, many},
 	} {
 		b.progress.at(4+i, parts, cell.name)
-		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/2) })
+		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/4) })
 		if err := b.warmUp(cell.name, cpuPerFetch, turns); err != nil {
 			return err
 		}

@@ -35,8 +35,8 @@ func produceLoads() []load {
 			}
 		}
 	}
-	for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
-		for _, batch := range []int{16 << 10, 1 << 20} {
+	for _, batch := range []int{16 << 10, 1 << 20} {
+		for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
 			all = append(all, load{record: 1 << 10, batch: batch, codec: codec, acks: "all"})
 		}
 	}
@@ -125,7 +125,7 @@ func produceTables(r *Results) string {
 			})
 		default:
 			compressed = append(compressed, []string{
-				c.Is["codec"], c.Is["batch"], number(c.median(ours, batchIs) / 1e3),
+				c.Is["batch"], c.Is["codec"], number(c.median(ours, batchIs) / 1e3),
 				number(c.median(ours, cpuPerGB)), number(c.median(oursFull, cpuPerGB)), number(c.median(kafka, cpuPerGB)), number(c.median(theFloor, cpuPerGB)),
 				spread(c.ratios(ours, kafka, cpuPerGB)), spread(c.ratios(oursFull, kafka, cpuPerGB)),
 			})
@@ -134,7 +134,7 @@ func produceTables(r *Results) string {
 	return "Processor seconds per GB of values, not compressed:\n\n" +
 		table("lllrrrrrr", []string{"Records", "Batches", "acks", "Gracchus", "Kafka", "Floor", "Of Kafka's", "Over the floor", "MB/s"}, plain) +
 		"\nCompressed, records of 1 KiB, acks=all. `header` and `full` are the values of `record.validation`:\n\n" +
-		table("llrrrrrrr", []string{"Codec", "Batches", "on the wire, kB", "header", "full", "Kafka", "Floor", "header, of Kafka's", "full, of Kafka's"}, compressed)
+		table("llrrrrrrr", []string{"Batches", "Codec", "on the wire, kB", "header", "full", "Kafka", "Floor", "header, of Kafka's", "full, of Kafka's"}, compressed)
 }
 
 func produceCharts(r *Results) []chart {
@@ -146,7 +146,7 @@ func produceCharts(r *Results) []chart {
 		case "none":
 			plain.groups = append(plain.groups, c.group(fmt.Sprintf("%s records, %s batches, acks=%s", c.Is["record"], c.Is["batch"], c.Is["acks"]), cpuPerGB))
 		default:
-			compressed.groups = append(compressed.groups, c.group(fmt.Sprintf("%s, %s batches", c.Is["codec"], c.Is["batch"]), cpuPerGB))
+			compressed.groups = append(compressed.groups, c.group(fmt.Sprintf("%s batches, %s", c.Is["batch"], c.Is["codec"]), cpuPerGB))
 		}
 	}
 	return []chart{plain, compressed}
