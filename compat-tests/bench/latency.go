@@ -34,6 +34,9 @@ const latencyCell = "2,000 records a second"
 // arrived or not: a broker that stops for a while makes all of them late.
 func latencyScenario(b *bench) error {
 	b.startAll()
+	if err := b.heat(b.brokers); err != nil {
+		return err
+	}
 	turns := b.turns(b.latencyOnce)
 	b.progress.at(0, 2, latencyCell+", warm-up")
 	if err := b.warmUp(latencyCell, cpuUsRecord, turns); err != nil {

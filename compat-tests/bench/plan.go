@@ -8,6 +8,7 @@ type scale struct {
 	rounds       int
 	warmUps      int           // at most, of each subject in each cell
 	every        int           // load of produce and consume is measured: 1 is all
+	heat         int64         // bytes of values that each broker gets before anything is measured, twice, in batches of 16 KiB
 	smallBatches int64         // bytes of values in a turn with batches of 16 KiB
 	largeBatches int64         // and of 1 MiB
 	latency      time.Duration // of a turn at a fixed rate
@@ -24,15 +25,15 @@ type scale struct {
 func scales() map[string]scale {
 	return map[string]scale{
 		"quick": {
-			name: "quick", rounds: 3, warmUps: 4, every: 1, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
+			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
 			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
 		},
 		"full": {
-			name: "full", rounds: 5, warmUps: 4, every: 1, smallBatches: 60e6, largeBatches: 250e6, latency: 10 * time.Second, idle: 6 * time.Second,
+			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, latency: 10 * time.Second, idle: 6 * time.Second,
 			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
 		},
 		"tiny": {
-			name: "tiny", rounds: 1, warmUps: 1, every: 5, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
+			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
 		},
 	}
