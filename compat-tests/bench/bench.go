@@ -56,9 +56,8 @@ func (b *bench) Cleanup(f func()) {
 	b.cleanups = append(b.cleanups, f)
 }
 
+// cleanUp must be called with mu held.
 func (b *bench) cleanUp() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	for _, f := range slices.Backward(b.cleanups) {
 		f()
 	}
@@ -75,7 +74,14 @@ func (b *bench) Fatalf(s string, args ...any) { panic(failure{fmt.Errorf(s, args
 // do runs a scenario, cleans up after it and returns its cells.
 func (b *bench) do(s scenario) (cells []Cell, err error) {
 	b.cells, b.running, b.failed = nil, map[string]*harness.Broker{}, false
-	defer b.cleanUp()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if err != nil {
+			b.showLogs()
+		}
+		b.cleanUp()
+	}()
 	defer func() {
 		switch stopped := recover().(type) {
 		case nil:
@@ -86,9 +92,6 @@ func (b *bench) do(s scenario) (cells []Cell, err error) {
 		}
 		if err == nil && b.failed {
 			err = errors.New("see above")
-		}
-		if err != nil {
-			b.showLogs()
 		}
 	}()
 	if err := s.run(b); err != nil {
@@ -108,6 +111,7 @@ func (b *bench) endOnSignal() (undo func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		if _, sent := <-signals; sent {
+			b.mu.Lock() // for good: nothing is started or shown any more
 			b.progress.print("interrupted")
 			b.cleanUp()
 			harness.StopShared()

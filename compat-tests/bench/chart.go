@@ -28,9 +28,9 @@ type bar struct {
 
 // Sizes in the picture's units, which are pixels of a usual screen.
 const (
-	chartWidth  = 800
-	labelWidth  = 235 // left of the bars
-	valueWidth  = 60  // right of them
+	chartWidth  = 820
+	letterWidth = 7  // at the most, on average
+	valueWidth  = 60 // right of the bars
 	barHeight   = 13
 	barGap      = 3
 	groupGap    = 15
@@ -61,9 +61,9 @@ var chartSubjects = []struct{ subject, label string }{
 // svg renders the chart. Bars without a value are left out.
 func (c chart) svg() string {
 	var body strings.Builder
-	scale := c.scale()
+	scale, left := c.scale(), c.labelWidth()
 	x := func(v float64) float64 {
-		return labelWidth + scale.place(v)*(chartWidth-labelWidth-valueWidth)
+		return left + scale.place(v)*(chartWidth-left-valueWidth)
 	}
 	y := float64(chartTop)
 	seen := map[string]bool{}
@@ -74,12 +74,12 @@ func (c chart) svg() string {
 				continue
 			}
 			seen[b.subject] = true
-			fmt.Fprintf(&body, `<rect class="s%d" x="%d" y="%.1f" width="%.1f" height="%d" rx="2"/>`+"\n",
-				colour(b.subject), labelWidth, y, math.Max(1.5, x(b.value)-labelWidth), barHeight)
-			fmt.Fprintf(&body, `<text class="ink small" x="%.1f" y="%.1f">%s</text>`+"\n", math.Max(labelWidth+1.5, x(b.value))+5, y+barHeight-2.5, number(b.value))
+			length := math.Max(1.5, x(b.value)-left)
+			fmt.Fprintf(&body, `<rect class="s%d" x="%.0f" y="%.0f" width="%.1f" height="%d" rx="2"/>`+"\n", colour(b.subject), left, y, length, barHeight)
+			fmt.Fprintf(&body, `<text class="ink small" x="%.1f" y="%.1f">%s</text>`+"\n", left+length+5, y+barHeight-2.5, number(b.value))
 			y += barHeight + barGap
 		}
-		fmt.Fprintf(&body, `<text class="ink" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", labelWidth-10, (top+y-barGap)/2+4, html.EscapeString(g.label))
+		fmt.Fprintf(&body, `<text class="ink" x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n", left-10, (top+y-barGap)/2+4, html.EscapeString(g.label))
 		y += groupGap
 	}
 	bottom := y - groupGap + 6
@@ -91,22 +91,31 @@ func (c chart) svg() string {
 	fmt.Fprintf(&out, "<style>%s\n</style>\n", chartStyle)
 	fmt.Fprintf(&out, `<rect class="page" width="%d" height="%d" rx="6"/>`+"\n", chartWidth, height)
 	fmt.Fprintf(&out, `<text class="ink title" x="20" y="28">%s</text>`+"\n", html.EscapeString(c.title))
-	left := 20.0
+	at := 20.0
 	for i, s := range chartSubjects {
 		if !seen[s.subject] {
 			continue
 		}
-		fmt.Fprintf(&out, `<rect class="s%d" x="%.0f" y="42" width="11" height="11" rx="2"/><text class="quiet" x="%.0f" y="52">%s</text>`+"\n", i, left, left+17, s.label)
-		left += 17 + 6.6*float64(len(s.label)) + 18
+		fmt.Fprintf(&out, `<rect class="s%d" x="%.0f" y="42" width="11" height="11" rx="2"/><text class="quiet" x="%.0f" y="52">%s</text>`+"\n", i, at, at+17, s.label)
+		at += 17 + letterWidth*float64(len(s.label)) + 14
 	}
 	for _, tick := range scale.ticks {
 		fmt.Fprintf(&out, `<line class="grid" x1="%.1f" y1="%d" x2="%.1f" y2="%.1f"/>`+"\n", x(tick), chartTop-8, x(tick), bottom)
 		fmt.Fprintf(&out, `<text class="quiet small" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x(tick), bottom+15, plain(tick))
 	}
-	fmt.Fprintf(&out, `<text class="quiet small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", labelWidth-10, bottom+15, html.EscapeString(c.axis))
+	fmt.Fprintf(&out, `<text class="quiet small" x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n", left-24, bottom+15, html.EscapeString(c.axis))
 	out.WriteString(body.String())
 	out.WriteString("</svg>\n")
 	return out.String()
+}
+
+// labelWidth is the room left of the bars.
+func (c chart) labelWidth() float64 {
+	longest := len(c.axis) + 2
+	for _, g := range c.groups {
+		longest = max(longest, len(g.label))
+	}
+	return float64(longest*letterWidth + 24)
 }
 
 func colour(subject string) int {

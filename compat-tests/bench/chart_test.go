@@ -39,7 +39,7 @@ func TestChart(t *testing.T) {
 	}}
 	svg := c.svg()
 	wellFormed(t, svg)
-	for _, want := range []string{"A &amp; B", `class="s0" x="235" y="74.0" width="126.2"`, `class="s2" x="235" y="90.0" width="505.0"`, ">4.00<", ">two<", "Kafka 3.9.2"} {
+	for _, want := range []string{"A &amp; B", `class="s0" x="45" y="74" width="178.8"`, `class="s2" x="45" y="90" width="715.0"`, ">4.00<", ">two<", "Kafka 3.9.2"} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("the picture has no %s:\n%s", want, svg)
 		}

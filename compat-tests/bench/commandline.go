@@ -157,7 +157,7 @@ func measure(c command, r *Results, p *progress, keep func() error) error {
 	}
 	p.plan(expected)
 	p.print(fmt.Sprintf("%s: %s; about %s on two quiet cores", c.scale.name, strings.Join(names(c.scenarios), ", "), minutes(all)))
-	this := thisRun(c.scale, harness.Binary(b), time.Now())
+	this := thisRun(c.scale, time.Now())
 	var failed []error
 	for i, s := range c.scenarios {
 		begin := time.Now()

@@ -38,7 +38,7 @@ func connectionsScenario(b *bench) error {
 		}})
 	}
 	b.progress.at(0, 1, connectionsCell)
-	rounds, err := b.rounds(connectionsCell, min(b.scale.rounds, 3), turns)
+	rounds, err := b.rounds(connectionsCell, b.scale.long, turns)
 	if err != nil {
 		return err
 	}

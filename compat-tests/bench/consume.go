@@ -28,6 +28,9 @@ func consumeScenario(b *bench) error {
 	}
 	b.Cleanup(f.stop)
 	b.startAll()
+	if err := b.heat(b.brokers); err != nil {
+		return err
+	}
 	loads := b.scale.some(consumeLoads())
 	for i, l := range loads {
 		l.bytes = b.scale.largeBatches

@@ -34,14 +34,12 @@ const latencyCell = "2,000 records a second"
 // arrived or not: a broker that stops for a while makes all of them late.
 func latencyScenario(b *bench) error {
 	b.startAll()
-	var turns, longer []turn
-	for _, subject := range b.brokers {
-		broker := b.running[subject]
-		turns = append(turns, turn{subject, func() (Values, error) { return b.latencyOnce(broker, b.scale.latency) }})
-		longer = append(longer, turn{subject, func() (Values, error) { return b.latencyOnce(broker, 2*b.scale.latency) }})
+	if err := b.heat(b.brokers); err != nil {
+		return err
 	}
+	turns := b.turns(b.latencyOnce)
 	b.progress.at(0, 2, latencyCell+", warm-up")
-	if err := b.warmUp(latencyCell, cpuUsRecord, longer); err != nil {
+	if err := b.warmUp(latencyCell, cpuUsRecord, turns); err != nil {
 		return err
 	}
 	b.progress.at(1, 2, latencyCell)
@@ -53,8 +51,8 @@ func latencyScenario(b *bench) error {
 	return nil
 }
 
-// latencyOnce sends records to a new topic for some time.
-func (b *bench) latencyOnce(broker *harness.Broker, took time.Duration) (Values, error) {
+// latencyOnce sends records to a new topic for as long as the scale says.
+func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
 	topic := b.topic()
 	if err := createTopics(broker.Addr, 1, topic); err != nil {
 		return nil, err
@@ -79,7 +77,7 @@ func (b *bench) latencyOnce(broker *harness.Broker, took time.Duration) (Values,
 	defer cancel()
 
 	// The first record opens the connections.
-	n := int(took.Seconds() * latencyRate)
+	n := int(b.scale.latency.Seconds() * latencyRate)
 	if err := producer.ProduceSync(ctx, &kgo.Record{Value: binary.BigEndian.AppendUint64(nil, uint64(n))}).FirstErr(); err != nil {
 		return nil, err
 	}

@@ -134,13 +134,13 @@ func produce(addr, topic string, l load, values [][]byte) (traffic, error) {
 
 // consume reads a load from partition 0 of a topic, from its start, with the
 // client's default limits: 50 MiB a response, 1 MiB of a partition.
-func consume(addr, topic string, l load) (traffic, error) {
+func consume(addr, topic string, l load, opts ...kgo.Opt) (traffic, error) {
 	m := &meter{}
 	begin := time.Now()
-	client, err := kgo.NewClient(
+	client, err := kgo.NewClient(append(opts,
 		kgo.SeedBrokers(addr), kgo.WithHooks(m),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}),
-	)
+	)...)
 	if err != nil {
 		return traffic{}, err
 	}

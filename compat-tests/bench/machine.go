@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"debug/buildinfo"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,16 +11,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
 // kafkaVersion is what scripts/fetch gets.
 const kafkaVersion = "3.9.2"
 
-// thisRun says where and of what the numbers will be. binary is the broker's.
-func thisRun(s scale, binary string, now time.Time) Run {
+// thisRun says where and of what the numbers will be.
+func thisRun(s scale, now time.Time) Run {
 	r := Run{
 		Date: now.Format(time.DateOnly), Scale: s.name, CPU: cpuModel(), Cores: runtime.NumCPU(),
-		Go: strings.TrimPrefix(runtime.Version(), "go"), Java: javaVersion(), Kafka: kafkaVersion, Gracchus: commit(binary),
+		Go: strings.TrimPrefix(runtime.Version(), "go"), Java: javaVersion(), Kafka: kafkaVersion, Gracchus: commit(),
 	}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
@@ -56,22 +57,21 @@ func javaVersion() string {
 	return "unknown"
 }
 
-// commit that a binary was built of, marked if files were changed since.
-func commit(binary string) string {
-	info, err := buildinfo.ReadFile(binary)
+// commit that is measured, marked if files other than those that the report writes
+// were changed since.
+func commit() string {
+	git := func(args ...string) (string, error) {
+		out, err := exec.Command("git", append([]string{"-C", harness.Repository()}, args...)...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	head, err := git("rev-parse", "--short=12", "HEAD")
 	if err != nil {
 		return "unknown"
 	}
-	revision, changed := "unknown", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = " with changes"
-		}
+	if changed, err := git("status", "--porcelain", "--", ".", ":!docs"); err != nil || changed != "" {
+		return head + " with changes"
 	}
-	return revision + changed
+	return head
 }
 
 func (r Run) String() string {

@@ -46,8 +46,8 @@ const (
 // load: each broker is started anew in each round.
 func memoryScenario(b *bench) error {
 	idle, load := Cell{Name: afterStart}, Cell{Name: underLoad}
-	for i := range b.scale.restarts {
-		b.progress.at(i, b.scale.restarts, "memory")
+	for i := range b.scale.long {
+		b.progress.at(i, b.scale.long, "memory")
 		empty, loaded := Round{}, Round{}
 		for _, subject := range b.brokers {
 			broker := b.start(subject)

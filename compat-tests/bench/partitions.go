@@ -52,6 +52,39 @@ func partitionsScenario(b *bench) error {
 		return err
 	}
 	b.add(Cell{Name: creating, Rounds: rounds})
+	// These go first: thousands of fetches leave the JVM warm for what is slow.
+	if err := b.idleFetchCells(many, 1, parts); err != nil {
+		return err
+	}
+	return b.waitingCells(many, 3, parts)
+}
+
+// idleFetchCells measures idle fetches over few and over all partitions.
+func (b *bench) idleFetchCells(many manyPartitions, part, parts int) error {
+	for i, cell := range []struct {
+		name string
+		over manyPartitions
+	}{
+		{fetchOfFew, manyPartitions{topics: many.topics[:1], each: min(10, many.each)}},
+		{fetchOfAll, many},
+	} {
+		b.progress.at(part+i, parts, cell.name)
+		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/4) })
+		if err := b.warmUp(cell.name, cpuPerFetch, turns); err != nil {
+			return err
+		}
+		rounds, err := b.rounds(cell.name, b.scale.rounds, turns)
+		if err != nil {
+			return err
+		}
+		b.add(Cell{Name: cell.name, Rounds: rounds})
+	}
+	return nil
+}
+
+// waitingCells measures brokers that have no client, a consumer that waits, and one
+// that waits for some active partitions among all.
+func (b *bench) waitingCells(many manyPartitions, part, parts int) error {
 	for i, cell := range []struct {
 		name   string
 		client func(addr string, many manyPartitions) (stop func() error, err error)
@@ -60,8 +93,8 @@ func partitionsScenario(b *bench) error {
 		{idleWith, consumerOfAll},
 		{someActive, consumerOfActive},
 	} {
-		b.progress.at(1+i, parts, cell.name)
-		rounds, err := b.rounds(cell.name, min(b.scale.rounds, 3), b.turns(func(broker *harness.Broker) (Values, error) {
+		b.progress.at(part+i, parts, cell.name)
+		rounds, err := b.rounds(cell.name, b.scale.long, b.turns(func(broker *harness.Broker) (Values, error) {
 			stop, err := cell.client(broker.Addr, many)
 			if err != nil {
 				return nil, err
@@ -69,24 +102,6 @@ func partitionsScenario(b *bench) error {
 			values, err := b.idle(broker)
 			return values, errors.Join(err, stop())
 		}))
-		if err != nil {
-			return err
-		}
-		b.add(Cell{Name: cell.name, Rounds: rounds})
-	}
-	for i, cell := range []struct {
-		name string
-		over manyPartitions
-	}{
-		{fetchOfFew, manyPartitions{topics: many.topics[:1], each: min(10, many.each)}},
-		{fetchOfAll, many},
-	} {
-		b.progress.at(4+i, parts, cell.name)
-		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/2) })
-		if err := b.warmUp(cell.name, cpuPerFetch, turns); err != nil {
-			return err
-		}
-		rounds, err := b.rounds(cell.name, b.scale.rounds, turns)
 		if err != nil {
 			return err
 		}

@@ -8,12 +8,14 @@ type scale struct {
 	rounds       int
 	warmUps      int           // at most, of each subject in each cell
 	every        int           // load of produce and consume is measured: 1 is all
+	heat         int64         // bytes of values that each broker gets before anything is measured, twice, in batches of 16 KiB
 	smallBatches int64         // bytes of values in a turn with batches of 16 KiB
 	largeBatches int64         // and of 1 MiB
 	latency      time.Duration // of a turn at a fixed rate
 	idle         time.Duration // of a turn in which little or nothing happens
 	starts       int           // rounds of starting from nothing
 	restarts     int           // rounds of starting after kill -9
+	long         int           // rounds of what takes long
 	partitions   int           // of which most are idle
 	connections  int           // all idle
 	killed       int           // partitions with records at a kill -9
@@ -23,16 +25,16 @@ type scale struct {
 func scales() map[string]scale {
 	return map[string]scale{
 		"quick": {
-			name: "quick", rounds: 3, warmUps: 6, every: 1, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
-			starts: 5, restarts: 2, partitions: 10000, connections: 5000, killed: 1000,
+			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
+			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
 		},
 		"full": {
-			name: "full", rounds: 5, warmUps: 6, every: 1, smallBatches: 100e6, largeBatches: 400e6, latency: 10 * time.Second, idle: 10 * time.Second,
-			starts: 10, restarts: 5, partitions: 10000, connections: 5000, killed: 1000,
+			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, latency: 10 * time.Second, idle: 6 * time.Second,
+			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
 		},
 		"tiny": {
-			name: "tiny", rounds: 1, warmUps: 1, every: 5, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
-			starts: 1, restarts: 1, partitions: 20, connections: 20, killed: 10,
+			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
+			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
 		},
 	}
 }
@@ -70,31 +72,31 @@ func scenarios() []scenario {
 		},
 		{
 			name: "consume", about: "processor time of consuming, over size of records and batches, codec",
-			quick: 100 * time.Second, full: 240 * time.Second, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
+			quick: 70 * time.Second, full: 150 * time.Second, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
 		},
 		{
 			name: "latency", about: "from the producer's schedule to the consumer, at 2,000 records a second",
-			quick: 60 * time.Second, full: 150 * time.Second, run: latencyScenario, tables: latencyTables, charts: latencyCharts,
+			quick: 60 * time.Second, full: 160 * time.Second, run: latencyScenario, tables: latencyTables, charts: latencyCharts,
 		},
 		{
 			name: "partitions", about: "10,000 partitions: creating them, idle, ten of them active, the cost of an idle fetch",
-			quick: 150 * time.Second, full: 240 * time.Second, run: partitionsScenario, tables: partitionsTables, charts: partitionsCharts,
+			quick: 150 * time.Second, full: 270 * time.Second, run: partitionsScenario, tables: partitionsTables, charts: partitionsCharts,
 		},
 		{
 			name: "connections", about: "5,000 idle connections: memory and processor time",
-			quick: 60 * time.Second, full: 150 * time.Second, run: connectionsScenario, tables: connectionsTables,
+			quick: 35 * time.Second, full: 80 * time.Second, run: connectionsScenario, tables: connectionsTables,
 		},
 		{
 			name: "startup", about: "from exec to the first acknowledged record, in an empty directory",
-			quick: 30 * time.Second, full: 50 * time.Second, run: startupScenario, tables: startupTables, charts: startupCharts,
+			quick: 25 * time.Second, full: 45 * time.Second, run: startupScenario, tables: startupTables, charts: startupCharts,
 		},
 		{
 			name: "restart", about: "the same after kill -9, with records in 1,000 partitions",
-			quick: 60 * time.Second, full: 120 * time.Second, run: restartScenario, tables: restartTables,
+			quick: 45 * time.Second, full: 85 * time.Second, run: restartScenario, tables: restartTables,
 		},
 		{
 			name: "memory", about: "resident when idle and under load",
-			quick: 60 * time.Second, full: 90 * time.Second, run: memoryScenario, tables: memoryTables, charts: memoryCharts,
+			quick: 35 * time.Second, full: 80 * time.Second, run: memoryScenario, tables: memoryTables, charts: memoryCharts,
 		},
 	}
 }

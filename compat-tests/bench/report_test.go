@@ -35,7 +35,7 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%v is shown as %s, not %s", v, got, want)
 		}
 	}
-	for want, ratios := range map[string][]float64{"–": nil, "0.25": {0.25}, "0.30 (0.20–4.00)": {4, 0.2, 0.3}, "12.0": {12}} {
+	for want, ratios := range map[string][]float64{"–": nil, "0.25": {0.25}, "0.30 (0.20–4.00)": {4, 0.2, 0.3}, "12.0": {12}, "0.00 (0.00–0.00)": {-0.001, -0.002, 0.001}} {
 		if got := spread(ratios); got != want {
 			t.Errorf("%v is shown as %s, not %s", ratios, got, want)
 		}
@@ -111,8 +111,8 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"- produce: 2026-01-02, `scripts/bench full`",
 		"![Producing, not compressed](performance/produce.svg)",
-		"| 1 KiB   | 16 KiB  | all  |     2.20 |  11.0 |  1.00 | 0.20 (0.20–0.20) | 0.12 (0.12–0.12) | 300 / 100 |",
-		"| zstd  | 1 MiB   |            1.00 |   3.30 | 6.60 |  11.0 |  1.00 |   0.30 (0.30–0.30) | 0.60 (0.60–0.60) |",
+		"| 1 KiB   | 16 KiB  | all  |        1.00 |     2.20 |  11.0 |  1.00 | 0.20 (0.20–0.20) | 0.12 (0.12–0.12) | 300 / 100 |",
+		"| 1 MiB   | zstd  |        1.00 |   3.30 | 6.60 |  11.0 |  1.00 |   0.30 (0.30–0.30) | 0.60 (0.60–0.60) |",
 		"Not measured yet.",
 	} {
 		if !strings.Contains(string(content), want) {

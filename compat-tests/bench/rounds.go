@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
@@ -57,6 +59,32 @@ func (b *bench) warmUp(what, value string, turns []turn) error {
 				break
 			}
 			best = values[value]
+		}
+	}
+	return nil
+}
+
+// heat sends brokers many small requests of the kind that will be measured, before
+// anything is: a JVM compiles a method after it has run thousands of times.
+func (b *bench) heat(subjects []string) error {
+	for _, subject := range subjects {
+		broker := b.running[subject]
+		for _, acks := range []string{"all", "1"} {
+			b.progress.say("warming up " + subject)
+			l := load{record: 1 << 10, batch: 16 << 10, codec: "none", acks: acks, bytes: b.scale.heat}
+			topic := b.topic()
+			if err := createTopics(broker.Addr, 1, topic); err != nil {
+				return err
+			}
+			if _, err := produce(broker.Addr, topic, l, b.payload.values(l.record)); err != nil {
+				return err
+			}
+			if _, err := consume(broker.Addr, topic, l, kgo.FetchMaxPartitionBytes(16<<10)); err != nil {
+				return err
+			}
+			if err := b.drop(broker, topic); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -82,7 +82,7 @@ func ratio(v float64) string {
 	if v >= 10 {
 		return number(v)
 	}
-	return fmt.Sprintf("%.2f", v)
+	return fmt.Sprintf("%.2f", math.Round(v*100)/100+0) // + 0: no -0.00
 }
 
 // spread is the median of ratios, with the least and the greatest.
