@@ -177,8 +177,9 @@ func (l *Log) write(batches []byte, x extent) (AppendInfo, error) {
 	_, err = file.WriteAt(batches, position)
 	if err != nil {
 		// What was written of it must not stay behind the end of the log, where
-		// a later and shorter write would leave a rest of it.
-		if terr := file.Truncate(position); terr != nil {
+		// a later and shorter write would leave a rest of it; nor may a power loss
+		// bring whole batches of it back.
+		if terr := errors.Join(file.Truncate(position), file.Sync()); terr != nil {
 			err = l.fail("taking back a failed append", errors.Join(err, terr))
 		} else {
 			err = storageError("append", l.partition, err)

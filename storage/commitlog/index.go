@@ -35,6 +35,7 @@ type entryFile struct {
 	max   int // entries
 
 	mu    sync.RWMutex
+	held  bool   // nothing is written before seal
 	count int    // entries, in the file and in tail; −1 until somebody asks
 	tail  []byte // entries that are not in the file yet, always the last ones
 }
@@ -123,7 +124,7 @@ func (e *entryFile) append(entry []byte) error {
 	}
 	e.tail = append(e.tail, entry...)
 	e.count++
-	if len(e.tail) > blockSize-e.width {
+	if len(e.tail) > blockSize-e.width && !e.held {
 		if err := e.flushLocked(); !vfs.NoRoom(err) {
 			return err
 		}
@@ -148,10 +149,18 @@ func (e *entryFile) flushLocked() error {
 	return nil
 }
 
+// hold keeps new entries in memory until seal.
+func (e *entryFile) hold() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held = true
+}
+
 // seal writes what is only in memory and cuts the file to what is used.
 func (e *entryFile) seal() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.held = false
 	n, err := e.load()
 	if err != nil {
 		return err

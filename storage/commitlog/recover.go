@@ -32,7 +32,7 @@ func (l *Log) recoverSegments(o Options, due map[int64]bool) error {
 				point = s.base // its indexes are built anew from there
 			}
 			l.publish(all[:i+1])
-			cut, err := l.recoverSegment(s, point)
+			cut, err := l.recoverSegment(s, point, o.RecoveryPoint)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func (l *Log) recoverSegments(o Options, due map[int64]bool) error {
 		}
 		if !whole {
 			due[s.base] = true // not as clean as it was said to be
-			if _, err := l.recoverSegment(s, s.base); err != nil {
+			if _, err := l.recoverSegment(s, s.base, o.RecoveryPoint); err != nil {
 				return err
 			}
 		}
@@ -119,19 +119,21 @@ func (l *Log) findEnd(s *segment) (whole bool, err error) {
 // recoverSegment checks every batch of a segment from the recovery point on, cuts
 // it before the first one that is damaged, and brings its indexes up to date. It
 // moves the log's end to the segment's, and the producers' state along with it.
-func (l *Log) recoverSegment(s *segment, point int64) (cut bool, err error) {
+// Below the offset trusted the next recovery will rely on the indexes.
+func (l *Log) recoverSegment(s *segment, point, trusted int64) (cut bool, err error) {
 	l.dirChanged = true
-	defer func() {
-		if err != nil {
-			// Half an index must not pass for a whole one when this is done again: a
-			// segment without one is recovered wherever it lies.
-			l.dir.remove(fileName(s.base, indexSuffix))
-		}
-	}()
 	from, err := l.resume(s, point)
 	if err != nil {
 		return false, err
 	}
+	defer func() {
+		if err != nil && from == 0 {
+			// Half an index must not pass for a whole one when this is done again: a
+			// segment without one is recovered wherever it lies.
+			l.dir.remove(fileName(s.base, indexSuffix))
+			l.dir.fs.SyncDir(l.dir.join(""))
+		}
+	}()
 	if at := l.end.Load(); l.producers.EndOffset() != at || at == 0 {
 		if err := l.rebuildProducers(at); err != nil {
 			return false, err
@@ -151,10 +153,19 @@ func (l *Log) recoverSegment(s *segment, point int64) (cut bool, err error) {
 		}
 		s.size.Store(valid)
 	}
+	if from == 0 && trusted > s.base {
+		// The offset index, by which resume judges, comes after what it vouches for.
+		if err := s.sealOthers(); err != nil {
+			return cut, err
+		}
+		if err := s.syncIndexes(); err != nil {
+			return cut, err
+		}
+	}
 	if err := s.seal(); err != nil {
 		return cut, err
 	}
-	if from == 0 && point > s.base { // the next recovery will trust these
+	if from == 0 && trusted > s.base {
 		return cut, s.syncIndexes()
 	}
 	return cut, nil

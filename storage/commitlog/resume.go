@@ -30,7 +30,13 @@ func (l *Log) resume(s *segment, point int64) (position int64, err error) {
 	l.end.Store(s.base)
 	s.sinceIndex = 0
 	s.setNewest(stamp{record.NoTimestamp, s.base})
-	return 0, errors.Join(s.offsets.reset(), s.times.reset(), s.txns.cut(0))
+	// A power loss before they are complete must not leave an offset index that
+	// vouches for the others: it is empty until they are durable.
+	if err := errors.Join(s.offsets.reset(), s.offsets.file.sync()); err != nil {
+		return 0, err
+	}
+	s.offsets.hold()
+	return 0, errors.Join(s.times.reset(), s.txns.cut(0))
 }
 
 // resumeAt does it; position 0 means that the files do not allow it.

@@ -198,20 +198,10 @@ func (s *segment) find(offset, end int64) (h header, found bool, err error) {
 // seal completes the indexes and cuts the files to size. The segment is no
 // longer written to.
 func (s *segment) seal() error {
-	newest, err := s.newestStamp()
-	if err != nil {
-		return err
-	}
-	if err := s.times.add(newest); err != nil {
-		return err
-	}
-	if err := s.times.seal(); err != nil {
+	if err := s.sealOthers(); err != nil {
 		return err
 	}
 	if err := s.offsets.seal(); err != nil {
-		return err
-	}
-	if err := s.txns.flush(); err != nil {
 		return err
 	}
 	if size, err := s.file.size(); err != nil {
@@ -223,6 +213,21 @@ func (s *segment) seal() error {
 	}
 	s.sealed = true
 	return nil
+}
+
+// sealOthers completes the indexes but for that of offsets.
+func (s *segment) sealOthers() error {
+	newest, err := s.newestStamp()
+	if err != nil {
+		return err
+	}
+	if err := s.times.add(newest); err != nil {
+		return err
+	}
+	if err := s.times.seal(); err != nil {
+		return err
+	}
+	return s.txns.flush()
 }
 
 // syncIndexes makes the indexes of a sealed segment durable.
