@@ -122,7 +122,7 @@ func (l *Log) findEnd(s *segment) (whole bool, err error) {
 // Below the offset trusted the next recovery will rely on the indexes.
 func (l *Log) recoverSegment(s *segment, point, trusted int64) (cut bool, err error) {
 	l.dirChanged = true
-	from, err := l.resume(s, point)
+	from, err := l.resume(s, point, trusted)
 	if err != nil {
 		return false, err
 	}

@@ -18,7 +18,7 @@ import (
 // resume brings the segment's indexes, its newest timestamp, and the log's end to
 // where they were at the recovery point, and returns its position. Without
 // anything to rely on that is the beginning of the segment.
-func (l *Log) resume(s *segment, point int64) (position int64, err error) {
+func (l *Log) resume(s *segment, point, trusted int64) (position int64, err error) {
 	s.synced = false
 	if point > s.base {
 		position, err := l.resumeAt(s, point)
@@ -30,12 +30,17 @@ func (l *Log) resume(s *segment, point int64) (position int64, err error) {
 	l.end.Store(s.base)
 	s.sinceIndex = 0
 	s.setNewest(stamp{record.NoTimestamp, s.base})
-	// A power loss before they are complete must not leave an offset index that
-	// vouches for the others: it is empty until they are durable.
-	if err := errors.Join(s.offsets.reset(), s.offsets.file.sync()); err != nil {
+	if err := s.offsets.reset(); err != nil {
 		return 0, err
 	}
-	s.offsets.hold()
+	if trusted > s.base {
+		// A power loss before they are complete must not leave an offset index that
+		// vouches for the others: it is empty until they are durable.
+		if err := s.offsets.file.sync(); err != nil {
+			return 0, err
+		}
+		s.offsets.hold()
+	}
 	return 0, errors.Join(s.times.reset(), s.txns.cut(0))
 }
 
