@@ -73,7 +73,7 @@ func (p *Partition) Append(records []byte, req AppendRequest) (AppendResult, err
 	}
 	// Most of the work is checking the batch, which needs no lock.
 	cfg := r.log.Config()
-	b, appendTime, err := record.ValidateForLeader(records, leaderRules(cfg, req, time.Now().UnixMilli()))
+	b, appendTime, err := record.ValidateForLeader(records, leaderRules(p.tp, cfg, req, time.Now().UnixMilli()))
 	if err != nil {
 		return AppendResult{}, fmt.Errorf("append to %v: %w", p.tp, err)
 	}
@@ -155,10 +155,11 @@ func (p *Partition) flush(log *commitlog.Log, cfg *config.Topic, upTo int64, ack
 }
 
 // leaderRules are the rules of a topic's configuration.
-func leaderRules(cfg *config.Topic, req AppendRequest, nowMS int64) record.LeaderRules {
+func leaderRules(tp protocol.TopicPartition, cfg *config.Topic, req AppendRequest, nowMS int64) record.LeaderRules {
 	rules := record.LeaderRules{
 		Origin:          req.Origin,
 		ProduceVersion:  req.ProduceVersion,
+		Partition:       tp,
 		MaxMessageBytes: cfg.MaxMessageBytes,
 		SegmentBytes:    cfg.SegmentBytes,
 		Compacted:       cfg.Compact,

@@ -171,7 +171,7 @@ func alreadyExists(name string) error {
 // kerr.UnknownTopicOrPartition while another call creates the same topic: then one
 // asks again.
 func (m *Manager) AutoCreate(ctx context.Context, name string) error {
-	if err := validName(name); err != nil {
+	if err := ValidateName(name); err != nil {
 		return err
 	}
 	if !m.claim(name) {

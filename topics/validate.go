@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// validName is protocol.ValidateTopicName with Kafka's words.
-func validName(name string) error {
+// ValidateName is protocol.ValidateTopicName with Kafka's words for the client.
+func ValidateName(name string) error {
 	if protocol.ValidateTopicName(name) == nil {
 		return nil
 	}
@@ -30,7 +30,7 @@ func validName(name string) error {
 // checkName refuses a name that is invalid, taken, about to become free, or so much
 // like another that the two would share their metrics.
 func (m *Manager) checkName(ctx context.Context, name string) error {
-	if err := validName(name); err != nil {
+	if err := ValidateName(name); err != nil {
 		return err
 	}
 	deleting, err := m.zk.DeleteTopicRequests(ctx, nil)

@@ -147,6 +147,7 @@ func TestDescribeConfigs(t *testing.T) {
 		{kmsg.ConfigResourceTypeBroker, "x", kerr.InvalidRequest, "Broker id must be an integer, but it is: x"},
 		{kmsg.ConfigResourceTypeBrokerLogger, "1", kerr.InvalidRequest, "not supported"},
 		{configResourceClientMetrics, "1", kerr.InvalidRequest, "KRaft"},
+		{77, "1", kerr.InvalidRequest, "malformed"},
 	} {
 		if r := ask(4, tt.kind, tt.name); r.ErrorCode != tt.want.Code || r.ErrorMessage == nil || !strings.Contains(*r.ErrorMessage, tt.text) || len(r.Configs) != 0 {
 			t.Errorf("%v %q: %+v", tt.kind, tt.name, r)

@@ -68,7 +68,7 @@ func checkOps(ops []topics.ConfigOp) error {
 		seen[o.Name] = true
 		if o.Value == nil && o.Op != kmsg.IncrementalAlterConfigOpDelete {
 			if nulls != "" {
-				nulls += ","
+				nulls += ", "
 			}
 			nulls += o.Name
 		}
@@ -93,7 +93,10 @@ func checkResource(s *cluster.Snapshot, c *resourceChange) error {
 	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
 		return invalidRequest("Changing the configuration of brokers is not supported by this version of the broker")
 	}
-	return invalidRequest("AlterConfigs is only supported for topics and brokers, but resource type is %s", c.kind)
+	if c.kind == configResourceClientMetrics {
+		return invalidRequest("AlterConfigs is only supported for topics and brokers, but resource type is CLIENT_METRICS")
+	}
+	return invalidRequest("Unknown resource type %d", c.kind)
 }
 
 // textError is an error whose text goes to the client as it is.

@@ -47,7 +47,10 @@ func message(err error) *string {
 	if !errors.As(err, &known) {
 		return nil
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(err.Error(), known.Error()), ": ")
+	text, cut := strings.CutSuffix(err.Error(), known.Error())
+	if cut {
+		text = strings.TrimSuffix(text, ": ")
+	}
 	if text == "" {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
-	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/topics"
 )
 
 type describeConfigs struct {
@@ -73,7 +73,7 @@ const maxDescribedAgain = 5000
 func (h *describeConfigs) entries(ctx context.Context, q *kmsg.DescribeConfigsRequestResource) ([]config.Entry, error) {
 	switch q.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
-		if err := protocol.ValidateTopicName(q.ResourceName); err != nil {
+		if err := topics.ValidateName(q.ResourceName); err != nil {
 			return nil, err
 		}
 		if _, ok := h.view.Snapshot().Topic(q.ResourceName); !ok {
@@ -96,11 +96,16 @@ func (h *describeConfigs) entries(ctx context.Context, q *kmsg.DescribeConfigsRe
 			return nil, invalidRequest("Unexpected broker id, expected %d or empty string, but received %s", h.brokerID, q.ResourceName)
 		}
 		return h.settings.DescribeBroker(), nil
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		return nil, invalidRequest("The levels of loggers are not supported by this version of the broker")
 	case configResourceClientMetrics:
 		return nil, invalidRequest("Config type client-metrics is only supported on KRaft clusters")
 	}
-	return nil, invalidRequest("Configurations of resource type %s are not supported", q.ResourceType)
+	return nil, withText(malformed, kerr.InvalidRequest)
 }
+
+// malformed is Kafka's text for a request that it cannot make sense of.
+const malformed = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details."
 
 // configResourceClientMetrics is KIP-714's resource type.
 const configResourceClientMetrics kmsg.ConfigResourceType = 16

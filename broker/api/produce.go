@@ -56,7 +56,11 @@ func (h *produce) handle(_ context.Context, r *server.Request) error {
 		Acks:            p.req.acks,
 		InternalAllowed: r.Header.ClientID == adminClientID,
 	}
-	if p.req.transactionalID == nil && p.req.transactional() {
+	transactional, err := p.req.transactional()
+	switch {
+	case err != nil:
+		p.refuse = err
+	case transactional && p.req.transactionalID == nil:
 		p.refuse = kerr.TransactionalIDAuthorizationFailed
 	}
 	p.response = newProduceResponse(r.NewReply(), r.Header.Version, p.req.topics)
@@ -84,16 +88,22 @@ func (h *produce) handle(_ context.Context, r *server.Request) error {
 }
 
 // transactional reports whether a batch of the request says that it belongs to a
-// transaction.
-func (p produceRequest) transactional() bool { // a copy: the walk is not over
+// transaction. Like Kafka it looks at the first batch of each partition, up to the
+// first that is transactional, and fails where none can be told: then the whole
+// request is refused.
+func (p produceRequest) transactional() (bool, error) { // a copy: the walk is not over
 	for p.nextTopic() {
 		for p.nextPartition() {
-			if isTransactional(p.records) {
-				return true
+			b, _, err := record.NextEntry(p.records)
+			if errors.Is(err, kerr.CorruptMessage) {
+				return false, err
+			}
+			if err == nil && isTransactional(b) {
+				return true, nil
 			}
 		}
 	}
-	return false
+	return false, nil
 }
 
 func isTransactional(records []byte) bool {
@@ -109,6 +119,12 @@ func (p *producing) topic() {
 	p.response.beginTopic(p.req.topic, p.req.partitions)
 	for p.req.nextPartition() {
 		out := producePartition{partition: p.req.partition, baseOffset: -1, appendTimeMS: -1, logStart: -1, currentLeader: noHint}
+		if p.refuse != nil {
+			p.fail(&out, p.refuse)
+			out.message = message(p.refuse)
+			p.response.partition(&out)
+			continue
+		}
 		if !known {
 			p.fail(&out, fmt.Errorf("topic %q: %w", p.req.topic, kerr.UnknownTopicOrPartition))
 			p.response.partition(&out)
@@ -142,9 +158,6 @@ func (p *producing) partition(topic *cluster.Topic, out *producePartition) {
 }
 
 func (p *producing) appendTo(tp protocol.TopicPartition) (*replica.Partition, replica.AppendResult, error) {
-	if p.refuse != nil {
-		return nil, replica.AppendResult{}, p.refuse
-	}
 	part, err := p.replicas.Partition(tp)
 	if err != nil {
 		return nil, replica.AppendResult{}, err
@@ -186,7 +199,7 @@ func (p *producing) describe(out *producePartition, tp protocol.TopicPartition, 
 	if errors.As(err, &invalid) {
 		out.recordErrors = invalid.RecordErrors[:min(len(invalid.RecordErrors), maxDescribed-p.described)]
 		p.described += len(out.recordErrors)
-		out.message = stringPtr(invalid.Error())
+		out.message = stringPtr(invalid.Text())
 	}
 	if part == nil || !isOneBatch(p.req.records) {
 		return

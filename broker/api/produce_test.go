@@ -229,6 +229,27 @@ func TestProduceToNoPartition(t *testing.T) {
 	}
 }
 
+// Where no batch can be told, nothing of the request is taken, as with Kafka.
+func TestProduceOfWhatIsNoBatch(t *testing.T) {
+	w := newWorld(t)
+	w.lead("t", 2, 0)
+	for version := int16(0); version <= 11; version++ {
+		req := produceOne("t", 0, 1, batch(1, 1))
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, kmsg.ProduceRequestTopicPartition{Partition: 1, Records: make([]byte, 61)})
+		for _, p := range call[*kmsg.ProduceResponse](w, version, req).Topics[0].Partitions {
+			if p.ErrorCode != kerr.CorruptMessage.Code || p.BaseOffset != -1 {
+				t.Errorf("v%d: %+v", version, p)
+			}
+			if version >= 8 && (p.ErrorMessage == nil || *p.ErrorMessage != "Record size 0 is less than the minimum record overhead (14)") {
+				t.Errorf("v%d: %v", version, p.ErrorMessage)
+			}
+		}
+	}
+	if at := w.produce("t", 0, batch(1, 1)); at != 0 {
+		t.Errorf("%d records were appended", at)
+	}
+}
+
 // messageSet is the records of batch(n, size) as a message set.
 func messageSet(n, size int, magic int8) []byte {
 	set, err := record.DownConvert(nil, batch(n, size), magic, 0, 1<<20, 1<<20)

@@ -13,7 +13,8 @@ const minLegacySize = 14
 
 // Next splits off the first batch of buf; both results alias buf, and b has
 // exactly the size that its length field says. It looks at the structure only:
-// neither the checksum nor any other field is verified.
+// neither the checksum nor any other field is verified. The texts of its errors
+// are Kafka's, for producers get to see them.
 //
 // Errors: ErrTruncated if buf ends first (with an empty buf, too); an error that
 // wraps kerr.CorruptMessage if what is there cannot be a batch;
@@ -25,7 +26,7 @@ func Next(buf []byte) (b Batch, rest []byte, err error) {
 	}
 	length := int32(binary.BigEndian.Uint32(buf[posLength:]))
 	if length < minLegacySize {
-		return nil, nil, fmt.Errorf("batch with a length of %d: %w", length, kerr.CorruptMessage)
+		return nil, nil, fmt.Errorf("Record size %d is less than the minimum record overhead (%d): %w", length, minLegacySize, kerr.CorruptMessage)
 	}
 	if len(buf) <= posMagic {
 		return nil, nil, ErrTruncated
@@ -37,7 +38,7 @@ func Next(buf []byte) (b Batch, rest []byte, err error) {
 			return nil, nil, fmt.Errorf("batch with a length of %d: %w", length, kerr.CorruptMessage)
 		}
 	case magic != 0 && magic != 1:
-		return nil, nil, fmt.Errorf("batch of message format %d: %w", magic, kerr.CorruptMessage)
+		return nil, nil, fmt.Errorf("Invalid magic found in record: %d: %w", magic, kerr.CorruptMessage)
 	default:
 		err = ErrUnsupportedMagic
 	}

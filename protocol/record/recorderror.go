@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -32,6 +33,20 @@ func (e *InvalidRecordError) Error() string {
 
 func (e *InvalidRecordError) Unwrap() error { return e.Err }
 
+// Text is what Kafka tells the producer of the batch as a whole.
+func (e *InvalidRecordError) Text() string {
+	if e.Err == kerr.InvalidTimestamp {
+		return "One or more records have been rejected due to invalid timestamp"
+	}
+	first := e.RecordErrors[:min(3, len(e.RecordErrors))]
+	shown := make([]string, len(first))
+	for i, r := range first {
+		shown[i] = fmt.Sprintf("RecordError(batchIndex=%d, message='%s')", r.BatchIndex, r.Message)
+	}
+	return fmt.Sprintf("One or more records have been rejected due to %d record errors in total, and only showing the first three errors at most: [%s]",
+		e.Total, strings.Join(shown, ", "))
+}
+
 // maxRecordErrors bounds how many faulty records are described, so that a batch
 // of a hundred thousand keyless records does not earn an answer that is larger
 // than itself.
@@ -44,31 +59,39 @@ type recordFaults struct {
 	anyTimestamp bool
 }
 
-func (f *recordFaults) keyMissing(index int32) {
-	f.add(index, "Compacted topic cannot accept message without key.")
+// The texts are Kafka's.
+
+func (f *recordFaults) keyMissing(index int32, r *LeaderRules) {
+	f.add(index, func() string {
+		return fmt.Sprintf("Compacted topic cannot accept message without key in topic partition %v", r.Partition)
+	})
 }
 
-func (f *recordFaults) otherFormat(index int32, inner, outer int8) {
-	f.add(index, fmt.Sprintf("Message of format %d inside of one of format %d.", inner, outer))
+func (f *recordFaults) otherFormat(index int32, inner, outer int8, r *LeaderRules) {
+	f.add(index, func() string {
+		return fmt.Sprintf("Record's magic %d does not match outer magic %d in topic partition %v", inner, outer, r.Partition)
+	})
 }
 
 func (f *recordFaults) logAppendTime(index int32) {
 	f.anyTimestamp = true
-	f.add(index, "Producer should not set timestamp type to LogAppendTime.")
+	f.add(index, func() string {
+		return "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime."
+	})
 }
 
-func (f *recordFaults) timestampOutOfRange(index int32, timestamp int64, r *LeaderRules) {
+func (f *recordFaults) timestampOutOfRange(index int32, timestamp, offset int64, r *LeaderRules) {
 	f.anyTimestamp = true
-	if f.total++; len(f.errors) < maxRecordErrors {
-		f.errors = append(f.errors, RecordError{index, fmt.Sprintf(
-			"Timestamp %d is out of range: it is %d ms after the broker's time, and may be at most %d ms before and %d ms after it.",
-			timestamp, timestamp-r.NowMS, r.BeforeMaxMS, r.AfterMaxMS)})
-	}
+	f.add(index, func() string {
+		return fmt.Sprintf("Timestamp %d of message with offset %d is out of range. The timestamp should be within [%d, %d]",
+			timestamp, offset, r.NowMS-r.BeforeMaxMS, r.NowMS+r.AfterMaxMS)
+	})
 }
 
-func (f *recordFaults) add(index int32, message string) {
+// add notes a fault, and describes it unless there are too many.
+func (f *recordFaults) add(index int32, describe func() string) {
 	if f.total++; len(f.errors) < maxRecordErrors {
-		f.errors = append(f.errors, RecordError{index, message})
+		f.errors = append(f.errors, RecordError{index, describe()})
 	}
 }
 

@@ -136,14 +136,14 @@ func (r *LeaderRules) convertRecords(to *Builder, m Message, w *messageWalker) e
 		}
 		if w.wrapper != nil {
 			if inner := rec.message.Magic(); inner != m.Magic() {
-				faults.otherFormat(i, inner, m.Magic())
+				faults.otherFormat(i, inner, m.Magic(), r)
 				continue
 			}
 			if err := rec.message.CheckCRC(); err != nil {
 				return err
 			}
 		}
-		r.checkRecord(&faults, i, rec.Key, rec.Timestamp, m.TimestampType())
+		r.checkRecord(&faults, i, rec.Key, rec.Timestamp, rec.Offset, m.TimestampType())
 		if rec.Timestamp < NoTimestamp {
 			return fmt.Errorf("timestamp %d: %w", rec.Timestamp, kerr.InvalidTimestamp)
 		}

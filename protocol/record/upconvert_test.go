@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 // batchContent shows the records of a batch as setContent does those of a set.
@@ -155,6 +157,35 @@ func TestValidateSetRecordErrors(t *testing.T) {
 		if !errors.As(err, &invalid) || invalid.Total != tt.total || invalid.RecordErrors[0].BatchIndex != tt.index {
 			t.Errorf("%v; want %d errors from %d on", err, tt.total, tt.index)
 		}
+	}
+}
+
+// What the producer is told is what Kafka says.
+func TestInvalidRecordText(t *testing.T) {
+	reject := func(b Batch, change ...func(*LeaderRules)) *InvalidRecordError {
+		t.Helper()
+		_, _, err := ValidateForLeader(b, rules(append(change, func(r *LeaderRules) {
+			r.Partition = protocol.TopicPartition{Topic: "t", Partition: 3}
+		})...))
+		var invalid *InvalidRecordError
+		if !errors.As(err, &invalid) {
+			t.Fatal(err)
+		}
+		return invalid
+	}
+	const one = "Compacted topic cannot accept message without key in topic partition t-3"
+	e := reject(keyless(t, None, 10), compacted)
+	want := fmt.Sprintf("One or more records have been rejected due to 5 record errors in total, and only showing the first three errors at most: "+
+		"[RecordError(batchIndex=1, message='%s'), RecordError(batchIndex=3, message='%[1]s'), RecordError(batchIndex=5, message='%[1]s')]", one)
+	if e.Text() != want || e.RecordErrors[0].Message != one {
+		t.Errorf("%s\nwant %s", e.Text(), want)
+	}
+	e = reject(batchOf(t, nil, goldenTime, now-50, now), bounds(100, 1000))
+	if want := "One or more records have been rejected due to invalid timestamp"; e.Text() != want {
+		t.Errorf("%s, want %s", e.Text(), want)
+	}
+	if want := fmt.Sprintf("Timestamp %d of message with offset 0 is out of range. The timestamp should be within [%d, %d]", goldenTime, now-100, now+1000); e.RecordErrors[0].Message != want {
+		t.Errorf("%s, want %s", e.RecordErrors[0].Message, want)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 // Origin says who appends, which decides what is checked.
@@ -32,10 +34,11 @@ const (
 // LeaderRules is what a leader demands of a batch before it appends it.
 type LeaderRules struct {
 	Origin          Origin
-	ProduceVersion  int16 // of the request; only for Client
-	MaxMessageBytes int32 // max.message.bytes
-	SegmentBytes    int32 // segment.bytes
-	Compacted       bool  // cleanup.policy has compact: records need keys
+	ProduceVersion  int16                   // of the request; only for Client
+	Partition       protocol.TopicPartition // for texts
+	MaxMessageBytes int32                   // max.message.bytes
+	SegmentBytes    int32                   // segment.bytes
+	Compacted       bool                    // cleanup.policy has compact: records need keys
 
 	TimestampType TimestampType // message.timestamp.type
 	// BeforeMaxMS and AfterMaxMS bound how far CreateTime timestamps may be from
@@ -261,13 +264,16 @@ func (r *LeaderRules) walk(b Batch, payload []byte) (walkResult, error) {
 	var faults recordFaults
 	w := walker{rest: payload, left: b.Count()}
 	base, batchType := b.BaseTimestamp(), b.TimestampType()
+	picky := r.picky(batchType)
 	var rec Record
 	for i := int32(0); w.next(&rec); i++ {
 		timestamp := base + rec.TimestampDelta
 		if batchType == LogAppendTime {
 			timestamp = b.MaxTimestamp()
 		}
-		r.checkRecord(&faults, i, rec.Key, timestamp, batchType)
+		if picky {
+			r.checkRecord(&faults, i, rec.Key, timestamp, b.Offset(rec), batchType)
+		}
 		seen.maxTimestamp = max(seen.maxTimestamp, timestamp)
 		seen.offsetsInOrder = seen.offsetsInOrder && rec.OffsetDelta == i
 	}
@@ -277,15 +283,21 @@ func (r *LeaderRules) walk(b Batch, payload []byte) (walkResult, error) {
 	return seen, faults.err()
 }
 
+// picky reports whether checkRecord can find anything wrong.
+func (r *LeaderRules) picky(batchType TimestampType) bool {
+	return r.Compacted || r.TimestampType == LogAppendTime || batchType == LogAppendTime ||
+		r.BeforeMaxMS != math.MaxInt64 || r.AfterMaxMS != math.MaxInt64
+}
+
 // checkRecord notes what is wrong with record i of a batch or message with this
 // type of timestamps.
-func (r *LeaderRules) checkRecord(faults *recordFaults, i int32, key []byte, timestamp int64, batchType TimestampType) {
+func (r *LeaderRules) checkRecord(faults *recordFaults, i int32, key []byte, timestamp, offset int64, batchType TimestampType) {
 	switch {
 	case r.Compacted && key == nil:
-		faults.keyMissing(i)
+		faults.keyMissing(i, r)
 	case r.TimestampType == CreateTime && timestamp != NoTimestamp:
 		if r.outOfRange(timestamp) {
-			faults.timestampOutOfRange(i, timestamp, r)
+			faults.timestampOutOfRange(i, timestamp, offset, r)
 		}
 	case batchType == LogAppendTime:
 		faults.logAppendTime(i)
