@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol"
@@ -54,7 +55,10 @@ func (m *Manager) Expand(ctx context.Context, requests []ExpandRequest, timeout 
 var errValidated = errors.New("validated")
 
 func (m *Manager) expandOne(ctx context.Context, req ExpandRequest, validateOnly bool) error {
-	if protocol.ValidateTopicName(req.Name) != nil { // nor is such a name to be part of a path
+	if !mayBePath(req.Name) {
+		return kerr.UnknownServerError // as Kafka answers, whose ZooKeeper client refuses the path
+	}
+	if protocol.ValidateTopicName(req.Name) != nil {
 		return refuse(kerr.UnknownTopicOrPartition, "The topic '%s' does not exist.", req.Name)
 	}
 	deleting, err := m.zk.DeleteTopicRequests(ctx, nil)
@@ -95,6 +99,16 @@ func (m *Manager) expandOne(ctx context.Context, req ExpandRequest, validateOnly
 		m.cfg.Logger.Debug("expanded a topic", "topic", req.Name, "partitions", req.Count)
 	}
 	return err
+}
+
+// mayBePath reports whether the name of a topic can stand in a znode's path.
+func mayBePath(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // planExpansion makes all checks, in Kafka's order, and places the replicas of the

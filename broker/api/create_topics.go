@@ -15,6 +15,13 @@ import (
 // clusterMetadataTopic is where KRaft keeps its log; the name is reserved.
 const clusterMetadataTopic = "__cluster_metadata"
 
+// About how many bytes a topic takes in a response, with its configuration, and with
+// an error.
+const (
+	describedTopic = 1700
+	refusedTopic   = 120
+)
+
 // createTopics is answered by the controller only, as Kafka's clients expect.
 type createTopics struct {
 	controller Controller
@@ -58,6 +65,13 @@ func (h *createTopics) handle(ctx context.Context, r *server.Request, req *kmsg.
 	}
 	validateOnly := req.ValidateOnly && r.Header.Version >= 1
 	results := h.topics.Create(ctx, wanted, time.Duration(req.TimeoutMillis)*time.Millisecond, validateOnly)
+	made := 0
+	for i := range results {
+		if results[i].Err == nil {
+			made++
+		}
+	}
+	r.Expect(made*describedTopic + (len(req.Topics)-made)*refusedTopic)
 	var plain []kmsg.CreateTopicsResponseTopicConfig // of topics without configurations of their own
 	for i := range results {
 		if len(results[i].Configs) > 0 {

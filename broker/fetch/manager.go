@@ -25,6 +25,7 @@ const evictAfter = 2 * time.Minute
 // of its own.
 type Manager struct {
 	slots  int
+	most   int // partitions of all sessions
 	lookup Lookup
 
 	mu         sync.Mutex
@@ -56,7 +57,7 @@ func New(slots int, lookup Lookup) (*Manager, error) {
 	if slots < 0 || lookup == nil {
 		return nil, errors.New("fetch: the number of session slots is negative, or there is nowhere to look partitions up")
 	}
-	return &Manager{slots: slots, lookup: lookup, sessions: map[int32]*session{}}, nil
+	return &Manager{slots: slots, most: maxPartitions, lookup: lookup, sessions: map[int32]*session{}}, nil
 }
 
 // Fetch answers a request; it returns when there is enough to answer, at the
@@ -127,7 +128,7 @@ func (m *Manager) claim(req *Request) (*session, error) {
 		return nil, kerr.InvalidFetchSessionEpoch
 	case s.set.byID != req.ByID:
 		return nil, kerr.FetchSessionTopicIDError
-	case m.partitions+len(req.Partitions) > maxPartitions && len(req.Partitions) > len(req.Forgotten):
+	case m.partitions+len(req.Partitions) > m.most && len(req.Partitions) > len(req.Forgotten):
 		m.remove(s)
 		victim = s
 		return nil, kerr.FetchSessionIDNotFound
@@ -191,7 +192,7 @@ func (m *Manager) admit(set *set, follower bool) int32 {
 	now := time.Now()
 	s := &session{epoch: 1, follower: follower, size: set.size(), created: now, lastUsed: now, set: set}
 	m.mu.Lock()
-	if m.partitions+s.size > maxPartitions {
+	if m.partitions+s.size > m.most {
 		m.mu.Unlock()
 		return 0
 	}

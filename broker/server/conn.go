@@ -253,6 +253,7 @@ func (c *conn) answer(r *Request, alone bool) error {
 
 func (c *conn) encode(r *Request) *Reply {
 	p := r.NewReply()
+	p.Grow(r.expected)
 	start := len(p.Buf)
 	r.response.SetVersion(r.version)
 	p.Buf = r.response.AppendTo(p.Buf)

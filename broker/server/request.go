@@ -37,6 +37,7 @@ type Request struct {
 	outcome  outcome
 	response kmsg.Response
 	version  int16 // of response
+	expected int   // bytes of response, 0 if nobody has said
 	reply    *Reply
 }
 
@@ -68,6 +69,10 @@ func (r *Request) Respond(resp kmsg.Response) { r.RespondVersion(resp, r.Header.
 func (r *Request) RespondVersion(resp kmsg.Response, version int16) {
 	r.outcome, r.response, r.version = respond, resp, version
 }
+
+// Expect says about how large the response will be, if it is large: then no memory
+// is spent on growing while it is encoded.
+func (r *Request) Expect(bytes int) { r.expected = bytes }
 
 // Send answers with an encoded reply, which it takes over.
 func (r *Request) Send(p *Reply) { r.outcome, r.reply = send, p }

@@ -231,6 +231,9 @@ func createPartitionsCases() []spec {
 			c.createPartitions(nil, growing(c.topic("a"), 2))
 			c.createPartitions(nil, growing("a b", 2))
 			c.createPartitions(nil, growing("", 2))
+			for _, name := range []string{".", "..", "../up", "a/b", "/a", "a/", "a\x00b", strings.Repeat("x", 250)} {
+				c.createPartitions(nil, growing(name, 2))
+			}
 		}},
 		{"twice in one request", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)

@@ -24,7 +24,7 @@ const (
 	// [MaxDecompressed].
 	largePayload = 32 << 20
 	// allPayloads bounds those that are not small, together.
-	allPayloads = 2 * largePayload
+	allPayloads = largePayload
 )
 
 // MaxDecompressed bounds what a batch may decompress to where batches have at most
@@ -36,7 +36,9 @@ func MaxDecompressed(maxMessageBytes int32) int {
 var (
 	opening      = semaphore.NewWeighted(int64(2 * runtime.NumCPU()))
 	openingLarge = semaphore.NewWeighted(allPayloads) // bytes
-	largeScratch = sync.Pool{New: func() any { return new([]byte) }}
+	// Two pools, for else those that wait for little would hold what is large.
+	mediumScratch = sync.Pool{New: func() any { return new([]byte) }}
+	largeScratch  = sync.Pool{New: func() any { return new([]byte) }}
 )
 
 // openPayload decompresses src and calls use with the result, which is valid until
@@ -47,14 +49,15 @@ func openPayload(buf *[]byte, src []byte, codec Codec, limit int, use func(paylo
 	err := openWithin(opening, 1, buf, src, codec, size, use)
 	for errors.Is(err, ErrTooLarge) && size < limit {
 		// Size by size, so that middling ones need not wait for each other.
+		scratch := &mediumScratch
 		if size < mediumPayload {
 			size = min(limit, mediumPayload)
 		} else {
-			size = limit
+			size, scratch = limit, &largeScratch
 		}
-		large := largeScratch.Get().(*[]byte)
+		large := scratch.Get().(*[]byte)
 		err = openWithin(openingLarge, min(int64(size), allPayloads), large, src, codec, size, use)
-		largeScratch.Put(large)
+		scratch.Put(large)
 	}
 	return err
 }
