@@ -35,7 +35,7 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%v is shown as %s, not %s", v, got, want)
 		}
 	}
-	for want, ratios := range map[string][]float64{"–": nil, "0.25": {0.25}, "0.30 (0.20–4.00)": {4, 0.2, 0.3}, "12.0": {12}, "0.00 (0.00–0.00)": {-0.001, -0.002, 0.001}} {
+	for want, ratios := range map[string][]float64{"–": nil, "0.25": {0.25}, "0.30 (0.20–4.00)": {4, 0.2, 0.3}, "12.0": {12}, "0.00 (0.00–0.0010)": {-0.001, -0.002, 0.00104}} {
 		if got := spread(ratios); got != want {
 			t.Errorf("%v is shown as %s, not %s", ratios, got, want)
 		}
