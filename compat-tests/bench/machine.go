@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ const kafkaVersion = "3.9.2"
 func thisRun(s scale, now time.Time) Run {
 	r := Run{
 		Date: now.Format(time.DateOnly), Scale: s.name, CPU: cpuModel(), Cores: runtime.NumCPU(),
-		Go: strings.TrimPrefix(runtime.Version(), "go"), Java: javaVersion(), Kafka: kafkaVersion, Gracchus: commit(),
+		Go: strings.TrimPrefix(runtime.Version(), "go"), Java: javaVersion(), Kafka: kafkaVersion, Gracchus: commit(), Load: loadAverage(),
 	}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
@@ -47,6 +48,17 @@ func cpuModel() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// loadAverage is that of the last minute; 0 if it is not known.
+func loadAverage() float64 {
+	content, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(content), " ")
+	load, _ := strconv.ParseFloat(first, 64)
+	return load
 }
 
 func javaVersion() string {
@@ -74,7 +86,15 @@ func commit() string {
 	return head
 }
 
+// busy is a load average before a run that spoils it. (Building the programs makes
+// some, too.)
+const busy = 2
+
 func (r Run) String() string {
-	return fmt.Sprintf("%s, `scripts/bench %s`, Gracchus %s, Kafka %s on Java %s, Go %s; %d cores of %s, %d GB, Linux %s",
+	text := fmt.Sprintf("%s, `scripts/bench %s`, Gracchus %s, Kafka %s on Java %s, Go %s; %d cores of %s, %d GB, Linux %s",
 		r.Date, r.Scale, r.Gracchus, r.Kafka, r.Java, r.Go, r.Cores, r.CPU, r.MemoryGB, r.Kernel)
+	if r.Load > busy {
+		text += fmt.Sprintf("; **the machine was busy with other things (load %.1f): these numbers are rough**", r.Load)
+	}
+	return text
 }

@@ -127,10 +127,12 @@ func memoryTables(r *Results) string {
 	row("resident after the load, MB", underLoad, resident)
 	row("at the most, MB", underLoad, peak)
 	for _, other := range r.Scenarios {
-		if c := other.cell(memoryCell); len(c.Rounds) > 0 && other.Scenario != m.Scenario {
-			rows = append(rows, []string{
-				"at the most in all of " + other.Scenario + ", MB", number(c.median(ours, peak)), number(c.median(kafka, peak)), spread(c.ratios(ours, kafka, peak)),
-			})
+		for _, name := range []string{memoryCell, connectionsCell} {
+			if c := other.cell(name); len(c.Rounds) > 0 && other.Scenario != m.Scenario {
+				rows = append(rows, []string{
+					"at the most in all of " + other.Scenario + ", MB", number(c.median(ours, peak)), number(c.median(kafka, peak)), spread(c.ratios(ours, kafka, peak)),
+				})
+			}
 		}
 	}
 	return table("lrrr", []string{"", "Gracchus", "Kafka", "Of Kafka's"}, rows)

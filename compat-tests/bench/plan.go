@@ -68,7 +68,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{
 			name: "produce", about: "processor time of producing, over size of records and batches, codec, acks",
-			quick: 150 * time.Second, full: 420 * time.Second, run: produceScenario, tables: produceTables, charts: produceCharts,
+			quick: 170 * time.Second, full: 450 * time.Second, run: produceScenario, tables: produceTables, charts: produceCharts,
 		},
 		{
 			name: "consume", about: "processor time of consuming, over size of records and batches, codec",
@@ -80,7 +80,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "partitions", about: "10,000 partitions: creating them, idle, ten of them active, the cost of an idle fetch",
-			quick: 150 * time.Second, full: 270 * time.Second, run: partitionsScenario, tables: partitionsTables, charts: partitionsCharts,
+			quick: 180 * time.Second, full: 300 * time.Second, run: partitionsScenario, tables: partitionsTables, charts: partitionsCharts,
 		},
 		{
 			name: "connections", about: "5,000 idle connections: memory and processor time",

@@ -35,7 +35,7 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%v is shown as %s, not %s", v, got, want)
 		}
 	}
-	for want, ratios := range map[string][]float64{"–": nil, "0.25": {0.25}, "0.30 (0.20–4.00)": {4, 0.2, 0.3}, "12.0": {12}, "0.00 (0.00–0.00)": {-0.001, -0.002, 0.001}} {
+	for want, ratios := range map[string][]float64{"–": nil, "0.25": {0.25}, "0.30 (0.20–4.00)": {4, 0.2, 0.3}, "12.0": {12}, "0.00 (0.00–0.0010)": {-0.001, -0.002, 0.00104}} {
 		if got := spread(ratios); got != want {
 			t.Errorf("%v is shown as %s, not %s", ratios, got, want)
 		}
@@ -68,7 +68,7 @@ func measuredOnce() *Results {
 		return c
 	}
 	r := &Results{}
-	r.put(Measured{Scenario: "produce", Run: Run{Date: "2026-01-02", Scale: "full"}, Cells: []Cell{
+	r.put(Measured{Scenario: "produce", Run: Run{Date: "2026-01-02", Scale: "full", Load: 3}, Cells: []Cell{
 		cell("1 MiB", "none", 3), cell("1 MiB", "none", 5), cell("16 KiB", "none", 2.2), cell("1 MiB", "zstd", 3.3),
 		{Name: memoryCell, Rounds: []Round{{ours: {peak: 60}, oursFull: {peak: 120}, kafka: {peak: 600}}}},
 	}})
@@ -110,6 +110,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"- produce: 2026-01-02, `scripts/bench full`",
+		"busy with other things (load 3.0)",
 		"![Producing, not compressed](performance/produce.svg)",
 		"| 1 KiB   | 16 KiB  | all  |        1.00 |     2.20 |  11.0 |  1.00 | 0.20 (0.20–0.20) | 0.12 (0.12–0.12) | 300 / 100 |",
 		"| 1 MiB   | zstd  |        1.00 |   3.30 | 6.60 |  11.0 |  1.00 |   0.30 (0.30–0.30) | 0.60 (0.60–0.60) |",

@@ -37,7 +37,8 @@ type Run struct {
 	Go       string
 	Java     string
 	Kafka    string
-	Gracchus string // commit
+	Gracchus string  // commit
+	Load     float64 // average of the minute before: above 1 the machine had something else to do
 }
 
 // A Cell is one thing that was measured of each subject, round after round.

@@ -74,13 +74,17 @@ func thousands(digits string) string {
 	return digits
 }
 
-// ratio shows a fraction of Kafka's with two digits after the point.
+// ratio shows a fraction of Kafka's with two digits after the point, or as many as
+// there must be.
 func ratio(v float64) string {
 	if math.IsNaN(v) {
 		return missing
 	}
 	if v >= 10 {
 		return number(v)
+	}
+	if v > 0 && v < 0.01 {
+		return fmt.Sprintf("%.4f", v)
 	}
 	return fmt.Sprintf("%.2f", math.Round(v*100)/100+0) // + 0: no -0.00
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -29,8 +30,11 @@ type Process struct {
 	err   error         // how it ended; read it after ended
 }
 
-// keptLines bounds what is kept of a process's output.
-const keptLines = 20000
+// keptLines and longestLine, in bytes, bound what is kept of a process's output.
+const (
+	keptLines   = 20000
+	longestLine = 64 << 10
+)
 
 // start runs a command in a process group of its own, so that killing it takes
 // along what it started.
@@ -49,11 +53,7 @@ func start(t TB, name string, cmd *exec.Cmd) *Process {
 	write.Close()
 	go func() {
 		defer close(p.ended)
-		lines := bufio.NewScanner(read)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.add(lines.Text())
-		}
+		p.readLines(read)
 		p.err = cmd.Wait()
 		read.Close()
 	}()
@@ -67,6 +67,22 @@ func start(t TB, name string, cmd *exec.Cmd) *Process {
 		}
 	})
 	return p
+}
+
+// readLines keeps the beginning of each line and reads on to the end of all: a
+// process whose output is not read stops.
+func (p *Process) readLines(output io.Reader) {
+	lines := bufio.NewReaderSize(output, longestLine)
+	for {
+		line, more, err := lines.ReadLine()
+		if err != nil {
+			return
+		}
+		p.add(string(line))
+		for more && err == nil {
+			_, more, err = lines.ReadLine()
+		}
+	}
 }
 
 func (p *Process) add(line string) {
