@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -46,8 +47,12 @@ func (l *Log) resume(s *segment, point, trusted int64) (position int64, err erro
 
 // resumeAt does it; position 0 means that the files do not allow it.
 func (l *Log) resumeAt(s *segment, point int64) (position int64, err error) {
-	known, newest, err := s.keepIndexes(point)
+	known, err := s.keepIndexes(point)
 	if err != nil || known.position == 0 {
+		return 0, err
+	}
+	newest, ok, err := s.dropTornTimes()
+	if err != nil || !ok {
 		return 0, err
 	}
 	file, err := s.file.acquire()
@@ -75,7 +80,7 @@ func (l *Log) resumeAt(s *segment, point int64) (position int64, err error) {
 				return 0, nil
 			}
 			l.end.Store(last + 1)
-			return position, s.txns.keep(last + 1)
+			return position, s.keepTxns(last + 1)
 		}
 		if h.position == known.position && h.last != known.last || checkOffsets(s.base, last, h) != nil {
 			return 0, nil
@@ -94,10 +99,10 @@ func (l *Log) resumeAt(s *segment, point int64) (position int64, err error) {
 // indexed is a batch that the offset index names.
 type indexed struct{ last, position int64 }
 
-// keepIndexes cuts the indexes to what they hold of offsets below the recovery
-// point, and returns the last batch in the one and the last timestamp in the
-// other, as far as they are plausible: position 0 says that they are not.
-func (s *segment) keepIndexes(point int64) (known indexed, newest stamp, err error) {
+// keepIndexes cuts the indexes to what they may hold of offsets below the recovery
+// point, and returns the last batch in the offset index; position 0 says that there
+// is nothing plausible in it.
+func (s *segment) keepIndexes(point int64) (known indexed, err error) {
 	known = indexed{last: s.base - 1}
 	_, err = s.offsets.keep(func(e []byte) bool {
 		last, position := s.offsets.parse(e)
@@ -107,41 +112,102 @@ func (s *segment) keepIndexes(point int64) (known indexed, newest stamp, err err
 		known = indexed{last, position}
 		return true
 	})
+	if err == nil {
+		newest := stamp{record.NoTimestamp, s.base}
+		_, err = s.times.keep(func(e []byte) bool {
+			t := s.times.parse(e)
+			if t.offset >= point || t.offset < newest.offset || t.timestamp <= newest.timestamp {
+				return false
+			}
+			newest = t
+			return true
+		})
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return indexed{}, stamp{}, nil
+		return indexed{}, nil
 	}
-	if err != nil {
-		return indexed{}, stamp{}, err
-	}
-	newest = stamp{record.NoTimestamp, s.base}
-	n, err := s.times.keep(func(e []byte) bool {
-		t := s.times.parse(e)
-		if t.offset >= point || t.offset < newest.offset || t.timestamp <= newest.timestamp {
-			return false
-		}
-		newest = t
-		return true
-	})
-	if n == 0 && err == nil { // written together, so that one without the other cannot be
-		known = indexed{}
-	}
-	return known, newest, err
+	return known, err
 }
 
-// keep drops the transactions whose marker is at offset or above, and what comes
+// dropTornTimes drops what a crash has made of the entry behind the last good one of
+// the time index: part of it may be there, and look like an earlier one. It returns
+// the last good one; ok is false if there is none.
+func (s *segment) dropTornTimes() (newest stamp, ok bool, err error) {
+	for {
+		n, err := s.times.len()
+		if err != nil || n == 0 {
+			return stamp{}, false, err
+		}
+		newest, err := s.times.last()
+		if err != nil {
+			return stamp{}, false, err
+		}
+		h, _, found, err := s.batchAt(newest.offset)
+		if err != nil || found && h.last == newest.offset && h.maxTimestamp == newest.timestamp {
+			return newest, err == nil, err
+		}
+		if err := s.times.cut(n - 1); err != nil {
+			return stamp{}, false, err
+		}
+	}
+}
+
+// keepTxns drops the transactions whose marker is at offset or above, and what comes
 // behind one that cannot be: a crash may leave anything there.
-func (x *txnIndex) keep(offset int64) error {
-	n, last := 0, int64(-1)
-	err := x.each(func(_ int, t AbortedTxn) bool {
+func (s *segment) keepTxns(offset int64) error {
+	var kept []AbortedTxn
+	last := int64(-1)
+	err := s.txns.each(func(_ int, t AbortedTxn) bool {
 		if t.LastOffset >= offset || t.LastOffset <= last || t.FirstOffset >= t.LastOffset {
 			return false
 		}
 		last = t.LastOffset
-		n++
+		kept = append(kept, t)
 		return true
 	})
 	if err != nil && !errors.Is(err, errTxnIndex) {
 		return err
 	}
-	return x.cut(n)
+	for n := len(kept); n > 0; n-- {
+		t := kept[n-1]
+		h, b, found, err := s.batchAt(t.LastOffset)
+		if err != nil {
+			return err
+		}
+		if found && h.base == t.LastOffset && h.magic == 2 && b.IsControl() && b.ProducerID() == t.ProducerID {
+			return s.txns.cut(n)
+		}
+	}
+	return s.txns.cut(0)
+}
+
+// batchAt finds the batch that holds an offset, by the offset index. b is no more
+// than its header, for format 2. found is false if there is none, or no batch where
+// one should be.
+func (s *segment) batchAt(offset int64) (h header, b record.Batch, found bool, err error) {
+	_, from, err := s.offsets.lookup(offset)
+	if err != nil {
+		return header{}, nil, false, err
+	}
+	file, err := s.file.acquire()
+	if err != nil {
+		return header{}, nil, false, err
+	}
+	defer s.file.release()
+	sc := scan(file, from, s.size.Load())
+	defer sc.close()
+	for {
+		h, more, err := sc.next()
+		switch {
+		case errors.Is(err, kerr.CorruptMessage):
+			return header{}, nil, false, nil
+		case err != nil || !more:
+			return header{}, nil, false, err
+		case h.last < offset:
+			continue
+		case h.magic == 2:
+			b = slices.Clone(sc.header())
+		}
+		return h, b, h.base <= offset, nil
+	}
 }
