@@ -51,7 +51,7 @@ func (l *Log) resumeAt(s *segment, point int64) (position int64, err error) {
 	if err != nil || known.position == 0 {
 		return 0, err
 	}
-	newest, ok, err := s.dropTornTimes()
+	newest, from, ok, err := s.dropTornTimes()
 	if err != nil || !ok {
 		return 0, err
 	}
@@ -65,8 +65,11 @@ func (l *Log) resumeAt(s *segment, point int64) (position int64, err error) {
 		return 0, nil
 	}
 	s.setNewest(newest)
-	sc := scan(file, known.position, size)
+	// An earlier recovery may have added entries, which are not durable: the time
+	// index may end before the offset index does.
+	sc := scan(file, min(from, known.position), size)
 	defer sc.close()
+	vouched := false // for the last entry of the offset index, by the batch that it names
 	for last := s.base - 1; ; {
 		h, more, err := sc.next()
 		if errors.Is(err, kerr.CorruptMessage) {
@@ -76,24 +79,38 @@ func (l *Log) resumeAt(s *segment, point int64) (position int64, err error) {
 			return 0, err
 		}
 		if !more || h.base >= point {
-			if reached := more || last+1 >= point; !reached {
+			if reached := more || last+1 >= point; !reached || !vouched {
 				return 0, nil
 			}
 			l.end.Store(last + 1)
 			return position, s.keepTxns(last + 1)
 		}
-		if h.position == known.position && h.last != known.last || checkOffsets(s.base, last, h) != nil {
+		switch {
+		case checkOffsets(s.base, last, h) != nil:
 			return 0, nil
-		}
-		// The batch of the last entry was accounted for with it; an entry begins
-		// the count of bytes until the next one.
-		if h.position == known.position {
-			s.sinceIndex = h.size
-		} else if err := s.account(h, l.Config().IndexIntervalBytes); err != nil {
-			return 0, err
+		case h.position < known.position:
+			newest = s.noteNewest(newest, h)
+		case h.position == known.position && h.last == known.last:
+			newest = s.noteNewest(newest, h)
+			vouched, s.sinceIndex = true, h.size // an entry begins the count of bytes until the next one
+		case !vouched:
+			return 0, nil
+		default:
+			if err := s.account(h, l.Config().IndexIntervalBytes); err != nil {
+				return 0, err
+			}
 		}
 		last, position = h.last, h.position+h.size
 	}
+}
+
+// noteNewest takes a batch into account that the indexes know already.
+func (s *segment) noteNewest(newest stamp, h header) stamp {
+	if h.maxTimestamp > newest.timestamp {
+		newest = stamp{h.maxTimestamp, h.last}
+		s.setNewest(newest)
+	}
+	return newest
 }
 
 // indexed is a batch that the offset index names.
@@ -131,23 +148,23 @@ func (s *segment) keepIndexes(point int64) (known indexed, err error) {
 
 // dropTornTimes drops what a crash has made of the entry behind the last good one of
 // the time index: part of it may be there, and look like an earlier one. It returns
-// the last good one; ok is false if there is none.
-func (s *segment) dropTornTimes() (newest stamp, ok bool, err error) {
+// the last good one and the position of its batch; ok is false if there is none.
+func (s *segment) dropTornTimes() (newest stamp, position int64, ok bool, err error) {
 	for {
 		n, err := s.times.len()
 		if err != nil || n == 0 {
-			return stamp{}, false, err
+			return stamp{}, 0, false, err
 		}
 		newest, err := s.times.last()
 		if err != nil {
-			return stamp{}, false, err
+			return stamp{}, 0, false, err
 		}
 		h, _, found, err := s.batchAt(newest.offset)
 		if err != nil || found && h.last == newest.offset && h.maxTimestamp == newest.timestamp {
-			return newest, err == nil, err
+			return newest, h.position, err == nil, err
 		}
 		if err := s.times.cut(n - 1); err != nil {
-			return stamp{}, false, err
+			return stamp{}, 0, false, err
 		}
 	}
 }
