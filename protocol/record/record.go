@@ -71,11 +71,10 @@ func (b Batch) Records(maxDecompressed int) iter.Seq2[Record, error] {
 // Headers iterates over the record's headers without copying them.
 func (r Record) Headers() iter.Seq[Header] {
 	return func(yield func(Header) bool) {
-		rest := r.headers
+		var h Header
+		p := 0
 		for range r.HeaderCount {
-			var h Header
-			var ok bool
-			if h, rest, ok = nextHeader(rest); !ok || !yield(h) {
+			if h, p = headerAt(r.headers, p); p == 0 || !yield(h) {
 				return
 			}
 		}
@@ -124,58 +123,58 @@ func (w *walker) err() error {
 // offset delta, key, value, number of headers, headers; all numbers are varints,
 // and a length of −1 is a null. The parts must fill the length exactly.
 func nextRecord(buf []byte, r *Record) (rest []byte, ok bool) {
-	length, n := varint(buf)
-	if n == 0 || length < 1 || int(length) > len(buf)-n {
+	length, p := varint(buf, 0)
+	if p == 0 || length < 1 || int(length) > len(buf)-p {
 		return nil, false
 	}
-	body, rest := buf[n:n+int(length)], buf[n+int(length):]
-	body = body[1:] // attributes
-	if r.TimestampDelta, n = varlong(body); n == 0 {
+	end := p + int(length)
+	body, rest := buf[:end:end], buf[end:]
+	// Position 0 stands for a failure; nothing that was read ends there.
+	if r.TimestampDelta, p = varlong(body, p+1); p == 0 { // behind the attributes
 		return nil, false
 	}
-	body = body[n:]
-	if r.OffsetDelta, n = varint(body); n == 0 {
+	if r.OffsetDelta, p = varint(body, p); p == 0 {
 		return nil, false
 	}
-	if r.Key, body, ok = nextBytes(body[n:]); !ok {
+	length, p = varint(body, p)
+	if r.Key, p = cutAt(body, p, length); p == 0 {
 		return nil, false
 	}
-	if r.Value, body, ok = nextBytes(body); !ok {
+	length, p = varint(body, p)
+	if r.Value, p = cutAt(body, p, length); p == 0 {
 		return nil, false
 	}
-	if r.HeaderCount, n = varint(body); n == 0 || r.HeaderCount < 0 {
+	if r.HeaderCount, p = varint(body, p); p == 0 || r.HeaderCount < 0 {
 		return nil, false
 	}
-	body = body[n:]
-	r.headers = body
+	r.headers = body[p:]
 	for range r.HeaderCount {
-		if _, body, ok = nextHeader(body); !ok {
+		if _, p = headerAt(body, p); p == 0 {
 			return nil, false
 		}
 	}
-	return rest, len(body) == 0
+	return rest, p == len(body)
 }
 
-// nextBytes reads bytes with their length before them, nil if that is −1. (Kafka
-// takes any negative length for a null, and so do we.)
-func nextBytes(b []byte) (v, rest []byte, ok bool) {
-	length, n := varint(b)
-	switch {
-	case n == 0:
-		return nil, nil, false
-	case length < 0:
-		return nil, b[n:], true
-	case int(length) > len(b)-n:
-		return nil, nil, false
+// cutAt returns so many bytes from position p on, nil if the length is −1, and where
+// they end: 0 if they are cut off, or p is 0. (Kafka takes any negative length for a
+// null, and so do we.)
+func cutAt(b []byte, p int, length int32) (v []byte, end int) {
+	if length < 0 || p == 0 {
+		return nil, p
 	}
-	end := n + int(length)
-	return b[n:end:end], b[end:], true
+	if end = p + int(length); end > len(b) {
+		return nil, 0
+	}
+	return b[p:end:end], end
 }
 
-func nextHeader(b []byte) (h Header, rest []byte, ok bool) {
-	if h.Key, rest, ok = nextBytes(b); !ok || h.Key == nil {
-		return Header{}, nil, false
+func headerAt(b []byte, p int) (h Header, end int) {
+	length, p := varint(b, p)
+	if h.Key, p = cutAt(b, p, length); p == 0 || h.Key == nil {
+		return Header{}, 0
 	}
-	h.Value, rest, ok = nextBytes(rest)
-	return h, rest, ok
+	length, p = varint(b, p)
+	h.Value, end = cutAt(b, p, length)
+	return h, end
 }

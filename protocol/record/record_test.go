@@ -181,20 +181,20 @@ func TestMalformedRecords(t *testing.T) {
 func TestVarints(t *testing.T) {
 	for _, v := range []int64{0, -1, 1, -64, 64, 8191, -8192, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64} {
 		b := appendVarint(nil, v)
-		if got, n := varlong(b); got != v || n != len(b) || varintSize(v) != n {
+		if got, n := varlong(b, 0); got != v || n != len(b) || varintSize(v) != n {
 			t.Errorf("varlong of %d: %d in %d bytes, size %d", v, got, n, varintSize(v))
 		}
-		got, n := varint(b)
+		got, n := varint(b, 0)
 		if fits := v == int64(int32(v)); fits && (int64(got) != v || n != len(b)) || !fits && n != 0 {
 			t.Errorf("varint of %d: %d in %d bytes", v, got, n)
 		}
 		for i := range b {
-			if _, n := varlong(b[:i]); n != 0 {
+			if _, n := varlong(b[:i], 0); n != 0 {
 				t.Errorf("varlong of the first %d bytes of %x took %d", i, b, n)
 			}
 		}
 	}
-	if _, n := varint([]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0}); n != 0 {
+	if _, n := varint([]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0}, 0); n != 0 {
 		t.Error("a varint of six bytes was accepted")
 	}
 }
