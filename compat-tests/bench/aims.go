@@ -92,20 +92,15 @@ func aimsTable(r *Results) string {
 	var rows [][]string
 	for _, a := range aims() {
 		value, where := a.measured(r)
-		shown := func(v float64) string {
-			if math.IsNaN(v) {
-				return missing
-			}
-			if a.unit == "" {
-				return ratio(v)
-			}
-			return number(v) + " " + a.unit
+		shown := number(value) // three digits, so that a narrow miss does not look like the limit
+		if a.unit != "" && !math.IsNaN(value) {
+			shown += " " + a.unit
 		}
 		limit := fmt.Sprint(a.limit)
 		if a.unit != "" {
 			limit += " " + a.unit
 		}
-		rows = append(rows, []string{a.what, where, limit, shown(value), a.met(value)})
+		rows = append(rows, []string{a.what, where, limit, shown, a.met(value)})
 	}
 	return table("llrrl", []string{"Aim", "worst of", "at most", "measured", ""}, rows)
 }

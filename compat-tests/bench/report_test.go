@@ -79,11 +79,11 @@ func measuredOnce() *Results {
 func TestAims(t *testing.T) {
 	got := aimsTable(measuredOnce())
 	for _, want := range []string{
-		"| produce, large batches: processor time over the floor, of Kafka's | 1 MiB none  |     0.3 |     0.40 | **missed**   |",
-		"| produce, batches of 16 KiB: whole processor time, of Kafka's      | 16 KiB none |     0.4 |     0.20 | met          |",
-		"| produce, compressed: whole processor time, of Kafka's             | 1 MiB zstd  |     0.4 |     0.30 | met          |",
+		"| produce, large batches: processor time over the floor, of Kafka's | 1 MiB none  |     0.3 |    0.400 | **missed**   |",
+		"| produce, batches of 16 KiB: whole processor time, of Kafka's      | 16 KiB none |     0.4 |    0.200 | met          |",
+		"| produce, compressed: whole processor time, of Kafka's             | 1 MiB zstd  |     0.4 |    0.300 | met          |",
 		"| consume, compressed: whole processor time, of Kafka's             |             |     0.4 |        – | not measured |",
-		"| end to end, p99, of Kafka's                                       |             |    0.25 |     0.20 | met          |",
+		"| end to end, p99, of Kafka's                                       |             |    0.25 |    0.200 | met          |",
 		"| resident at the most, under all that is measured here             | produce     |  100 MB |   120 MB | **missed**   |",
 	} {
 		if !strings.Contains(got, want+"\n") {
