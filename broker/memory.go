@@ -56,7 +56,7 @@ func growth(live uint64) int {
 func afterCollection(f func()) {
 	type sentinel struct{ _ [64]byte } // garbage, and too large to share its place
 	runtime.AddCleanup(new(sentinel), func(f func()) {
+		afterCollection(f) // first, so that whoever hears of f can count on the next
 		f()
-		afterCollection(f)
 	}, f)
 }

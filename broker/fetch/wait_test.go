@@ -235,9 +235,9 @@ func TestRecordsToThoseAlreadyThere(t *testing.T) {
 			p := c.partitions["t"][0]
 			p.append(3)
 			req := request(0, epoch, all("t", 1, 0)...)
-			req.MaxWait, req.MinBytes = time.Hour, 10
+			req.MaxWait, req.MinBytes = time.Hour, 12 // with the last of them
 			result := waits(c.manager(t, 10), t.Context(), req)
-			for _, n := range []int64{1, 1, 1} { // nobody looks in between
+			for _, n := range []int64{1, 1, 1} { // with or without a look in between
 				synctest.Wait()
 				time.Sleep(time.Millisecond)
 				p.append(n)
