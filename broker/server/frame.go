@@ -91,6 +91,9 @@ func (f *frameReader) needChunk() {
 		size, f.wide = wideChunk, wideChunk-chunkSize
 	}
 	f.chunk = f.pool.get(size)
+	// A pooled buffer can be larger: what comes behind the beginning of a large frame
+	// must fit that frame's first body.
+	f.chunk.b = f.chunk.b[:size]
 	f.r, f.w = 0, 0
 }
 
