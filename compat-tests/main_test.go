@@ -29,8 +29,16 @@ var codecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 func onTargets(t *testing.T, test func(t *testing.T, b *harness.Broker)) {
 	t.Helper()
 	for _, target := range harness.Targets(t) {
-		t.Run(target.Name, func(t *testing.T) { test(t, target.Start(t, harness.Options{})) })
+		t.Run(target.Name, func(t *testing.T) { test(t, startTarget(t, target, harness.Options{})) })
 	}
+}
+
+func startTarget(t *testing.T, target harness.Target, o harness.Options) *harness.Broker {
+	t.Helper()
+	if *recordTraffic != "" {
+		return startRecorded(t, target, o)
+	}
+	return target.Start(t, o)
 }
 
 func within(t *testing.T, limit time.Duration) context.Context {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 )
 
 func frameOf(body []byte) []byte {
@@ -97,6 +99,9 @@ func TestReadFrameReusesWithoutAllocating(t *testing.T) {
 
 func FuzzReadFrame(f *testing.F) {
 	f.Add(frameOf([]byte("body")))
+	for _, frame := range traffic.Kafka(f) {
+		f.Add(traffic.Sized(frame.Bytes))
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, err := ReadFrame(bytes.NewReader(in), 1<<20, nil)
 		if err == nil && !bytes.Equal(got, in[4:4+len(got)]) {

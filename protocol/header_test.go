@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 )
 
 // TestHeadersAgainstKmsg encodes the header of every key and version, and
@@ -130,6 +132,11 @@ func FuzzParseRequestHeader(f *testing.F) {
 		f.Add(EncodeRequest(nil, 1, "c", req)[4:])
 	}
 	f.Add([]byte{0, 7, 0, 0, 0, 0, 0, 1})
+	for _, frame := range traffic.Kafka(f) {
+		if !frame.Reply {
+			f.Add(frame.Bytes)
+		}
+	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		h, body, err := ParseRequestHeader(frame)
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 )
 
 // fill puts random values into every field of a request.
@@ -163,6 +165,16 @@ func FuzzDecodeRequest(f *testing.F) {
 			req.SetVersion(v)
 			f.Add(int16(key), v, req.AppendTo(nil))
 		}
+	}
+	for _, frame := range traffic.Kafka(f) {
+		if frame.Reply {
+			continue
+		}
+		_, body, err := ParseRequestHeader(frame.Bytes)
+		if err != nil {
+			f.Fatalf("%s: %v", frame.Origin, err)
+		}
+		f.Add(frame.Key, frame.Version, body)
 	}
 	f.Fuzz(func(t *testing.T, key, version int16, body []byte) {
 		h := RequestHeader{Key: APIKey(key), Version: version}

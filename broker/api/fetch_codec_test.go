@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 )
@@ -153,6 +154,13 @@ func FuzzFetchRequest(f *testing.F) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for version := int16(0); version <= maxFetch; version++ {
 		f.Add(version, randomFetch(r, version).AppendTo(nil))
+	}
+	for _, frame := range traffic.Requests(f, int16(protocol.Fetch)) {
+		_, body, err := protocol.ParseRequestHeader(frame.Bytes)
+		if err != nil {
+			f.Fatalf("%s: %v", frame.Origin, err)
+		}
+		f.Add(frame.Version, body)
 	}
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
 		if version < 0 || version > maxFetch {

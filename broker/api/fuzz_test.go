@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -28,6 +29,16 @@ func FuzzRequest(f *testing.F) {
 			fillRequest(req)
 			f.Add(int16(r.Key), version, req.AppendTo(nil))
 		}
+	}
+	for _, frame := range traffic.Kafka(f) {
+		if frame.Reply {
+			continue
+		}
+		_, body, err := protocol.ParseRequestHeader(frame.Bytes)
+		if err != nil {
+			f.Fatalf("%s: %v", frame.Origin, err)
+		}
+		f.Add(frame.Key, frame.Version, body)
 	}
 	f.Fuzz(func(t *testing.T, key, version int16, body []byte) {
 		route := -1

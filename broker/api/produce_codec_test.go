@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/internal/traffic"
+	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
@@ -108,6 +110,13 @@ func FuzzProduceRequest(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for version := int16(0); version <= maxProduce; version++ {
 		f.Add(version, randomProduce(r, version).AppendTo(nil))
+	}
+	for _, frame := range traffic.Requests(f, int16(protocol.Produce)) {
+		_, body, err := protocol.ParseRequestHeader(frame.Bytes)
+		if err != nil {
+			f.Fatalf("%s: %v", frame.Origin, err)
+		}
+		f.Add(frame.Version, body)
 	}
 	f.Add(int16(3), []byte{0xff, 0xff, 0, 1, 0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {

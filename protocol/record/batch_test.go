@@ -226,6 +226,9 @@ func FuzzNext(f *testing.F) {
 	f.Add(unhex(f, goldenBatch))
 	f.Add(append(unhex(f, goldenBatch), unhex(f, goldenCommit)...))
 	f.Add(make([]byte, 40))
+	for _, set := range recordedSets(f) {
+		f.Add(set)
+	}
 	f.Fuzz(func(t *testing.T, buf []byte) {
 		total := 0
 		for rest := buf; ; {

@@ -149,6 +149,9 @@ func FuzzDownConvert(f *testing.F) {
 		f.Add([]byte(goldenRecords(f, g.codec, g.timestamps)), int64(8))
 	}
 	f.Add([]byte(goldenRecords(f, Zstd, CreateTime)), int64(0))
+	for _, set := range recordedSets(f) {
+		f.Add(set, int64(0))
+	}
 	f.Fuzz(func(t *testing.T, set []byte, from int64) {
 		for len(set) > 0 {
 			b, rest, err := NextEntry(set)

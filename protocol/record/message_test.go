@@ -239,6 +239,9 @@ func TestMessageChecksum(t *testing.T) {
 }
 
 func FuzzMessages(f *testing.F) {
+	for _, set := range recordedSets(f) {
+		f.Add(set)
+	}
 	for _, g := range goldenSets {
 		f.Add(unhex(f, g.hex))
 	}

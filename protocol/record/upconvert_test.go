@@ -222,6 +222,9 @@ func FuzzConvertSet(f *testing.F) {
 	for _, m := range badMessages(f) {
 		f.Add([]byte(m), true, int8(None))
 	}
+	for _, set := range recordedSets(f) {
+		f.Add(set, false, int8(CompressionProducer))
+	}
 	f.Fuzz(func(t *testing.T, set []byte, compact bool, codec int8) {
 		r := rules(produceVersion(1), func(r *LeaderRules) {
 			r.Compacted, r.MaxDecompressed = compact, 1<<16

@@ -312,6 +312,9 @@ func FuzzValidate(f *testing.F) {
 		f.Add([]byte(batchOf(f, withCodec(codec), goldenTime, goldenTime+1)), uint8(codec), true, false)
 	}
 	f.Add(unhex(f, goldenCommit), uint8(0), true, true)
+	for _, set := range recordedSets(f) {
+		f.Add(set, uint8(0), true, false)
+	}
 	f.Fuzz(func(t *testing.T, in []byte, codec uint8, isFull, isCoordinator bool) {
 		if len(in) >= HeaderSize { // or hardly any input would pass the checksum
 			if b, _, err := Next(in); err == nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 )
 
 var stat = Stat{Czxid: 1, Mzxid: 2, Ctime: 3, Mtime: 4, Version: 5, Cversion: 6, Aversion: 7, EphemeralOwner: 8, DataLength: 9, NumChildren: 10, Pzxid: 11}
@@ -272,6 +274,20 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(int32(-1), true, unhex(f, g.bytes))
 		f.Add(int32(-1), false, unhex(f, g.bytes))
+	}
+	for _, frame := range traffic.ZooKeeper(f) {
+		body, err := frame.Bytes, error(nil)
+		switch {
+		case frame.Op == -1: // has no header
+		case frame.Reply:
+			_, body, err = ParseReply(body)
+		default:
+			_, body, err = ParseRequest(body)
+		}
+		if err != nil {
+			f.Fatalf("%s: %v", frame.Origin, err)
+		}
+		f.Add(frame.Op, !frame.Reply, body)
 	}
 	f.Fuzz(func(t *testing.T, op int32, request bool, b []byte) {
 		var r, again Record

@@ -1,0 +1,55 @@
+package record
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/internal/traffic"
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// recordedSets returns what real clients produced and what Kafka gave them to
+// read: batches and messages of all formats and codecs.
+func recordedSets(t testing.TB) [][]byte {
+	t.Helper()
+	var sets [][]byte
+	for _, frame := range traffic.Requests(t, int16(protocol.Produce)) {
+		_, body, err := protocol.ParseRequestHeader(frame.Bytes)
+		req := kmsg.NewPtrProduceRequest()
+		req.Version = frame.Version
+		if err == nil {
+			err = req.ReadFrom(body)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", frame.Origin, err)
+		}
+		for _, topic := range req.Topics {
+			for _, p := range topic.Partitions {
+				sets = append(sets, p.Records)
+			}
+		}
+	}
+	for _, frame := range traffic.Replies(t, int16(protocol.Fetch)) {
+		resp := kmsg.NewPtrFetchResponse()
+		resp.Version = frame.Version
+		header := 4
+		if resp.IsFlexible() {
+			header++
+		}
+		if err := resp.ReadFrom(frame.Bytes[header:]); err != nil {
+			t.Fatalf("%s: %v", frame.Origin, err)
+		}
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				if len(p.RecordBatches) > 0 {
+					sets = append(sets, p.RecordBatches)
+				}
+			}
+		}
+	}
+	if len(sets) == 0 {
+		t.Fatal("no records were recorded")
+	}
+	return sets
+}
