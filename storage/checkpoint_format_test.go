@@ -113,6 +113,8 @@ func sorted(text []byte) string {
 }
 
 func FuzzParseCheckpoint(f *testing.F) {
+	addKafkas(f, recoveryPointFile)
+	addKafkas(f, highWatermarkFile)
 	f.Add([]byte("0\n2\norders 0 17\ncustomers-by-id 11 9223372036854775807\n"))
 	f.Add([]byte("0\n0\n"))
 	f.Add([]byte(""))

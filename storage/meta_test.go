@@ -76,7 +76,25 @@ func TestMetaRoundTrip(t *testing.T) {
 	}
 }
 
+// addKafkas seeds a target with all files of that name that a real Kafka wrote.
+func addKafkas(f *testing.F, name string) {
+	f.Helper()
+	files, err := filepath.Glob("testdata/*/*/*/" + name)
+	more, err2 := filepath.Glob("testdata/*/" + name)
+	if files = append(files, more...); err != nil || err2 != nil || len(files) == 0 {
+		f.Fatalf("no file of a real Kafka is named %s: %v, %v", name, err, err2)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+}
+
 func FuzzParseMeta(f *testing.F) {
+	addKafkas(f, metaFile)
 	f.Add([]byte("#\n#Mon Nov 23 15:12:34 UTC 2026\nbroker.id=1\nversion=0\ncluster.id=k8Do4LTRRAWNP-z6Fw9KPA\n"))
 	f.Add([]byte("version=1\nnode.id=1\n"))
 	f.Add([]byte("cluster.id=\\u00e9\\\n x"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +14,33 @@ import (
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
+// addKafkas seeds a target with all files of that name that a real Kafka wrote.
+func addKafkas(f *testing.F, name string, add func(data []byte)) {
+	f.Helper()
+	found := 0
+	for _, root := range []string{"testdata", "../testdata"} {
+		must(f, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			if match, _ := filepath.Match(name, d.Name()); !match {
+				return nil
+			}
+			data, err := os.ReadFile(path)
+			if err == nil && len(data) > 0 && len(data) < 1<<20 {
+				add(data)
+				found++
+			}
+			return err
+		}))
+	}
+	if found == 0 {
+		f.Fatalf("no file of a real Kafka is named %s", name)
+	}
+}
+
 func FuzzEpochsFile(f *testing.F) {
+	addKafkas(f, epochsFile, func(data []byte) { f.Add(data) })
 	for _, s := range []string{"", "0\n0\n", "0\n2\n0 0\n3 17\n", "0\n1\n0 0", "1\n0\n", "0\n9999999999\n", "0\n1\n-1 5\n", "0\n2\n3 5\n2 7\n"} {
 		f.Add([]byte(s))
 	}
@@ -33,6 +60,7 @@ func FuzzEpochsFile(f *testing.F) {
 }
 
 func FuzzMetadataFile(f *testing.F) {
+	addKafkas(f, metadataFile, func(data []byte) { f.Add(data) })
 	for _, s := range []string{"version: 0\ntopic_id: AAAAAAAAQACAAAAAAAAAAQ", "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA", "version: 1\ntopic_id: x", "", "version:0", "version: 0\r\ntopic_id: AAAAAAAAQACAAAAAAAAAAQ\r\n"} {
 		f.Add([]byte(s))
 	}
@@ -54,6 +82,7 @@ func FuzzMetadataFile(f *testing.F) {
 // An index with any content is read without harm, and a lookup never gives an
 // entry beyond what was asked for if the entries ascend.
 func FuzzOffsetIndex(f *testing.F) {
+	addKafkas(f, "*"+indexSuffix, func(data []byte) { f.Add(data, int64(150)) })
 	f.Add([]byte{0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0, 9, 0, 0, 2, 0}, int64(7))
 	f.Add(make([]byte, 64), int64(3))
 	f.Add([]byte{0xff, 1, 2}, int64(-1))
@@ -74,6 +103,7 @@ func FuzzOffsetIndex(f *testing.F) {
 }
 
 func FuzzTimeIndex(f *testing.F) {
+	addKafkas(f, "*"+timeSuffix, func(data []byte) { f.Add(data, int64(1<<40)) })
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 2, 0}, int64(7))
 	f.Add(make([]byte, 120), int64(3))
 	f.Fuzz(func(t *testing.T, data []byte, ts int64) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -101,6 +103,17 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(unhex(f, goldenEmpty))
 	f.Add(unhex(f, goldenOne))
+	kafkas, err := filepath.Glob("../commitlog/testdata/*/*/*.snapshot")
+	if err != nil || len(kafkas) == 0 {
+		f.Fatalf("no snapshot of a real Kafka: %v", err)
+	}
+	for _, file := range kafkas {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		producers, err := Decode(in)
 		if err != nil {
