@@ -24,6 +24,11 @@ var differences = []known{
 	{api: "produce", cases: `transactional batch without transaction`, path: `.*\.(ErrorCode|ErrorMessage|LogStartOffset)`, from: 3, reason: "transactions are not served yet"},
 	{api: "produce", cases: `records: (gzip|snappy|lz4|zstd) that is none`, path: `.*\.(BaseOffset|ErrorCode)`, reason: "record.validation=header does not open compressed batches"},
 	{api: "produce", cases: `records: unknown codec 7`, path: `.*\.(ErrorCode|LogStartOffset)`, reason: "Kafka fails over it (UNKNOWN_SERVER_ERROR); we say UNSUPPORTED_COMPRESSION_TYPE"},
+	{api: "produce", cases: `hostile: codec 5`, path: `.*\.(ErrorCode|LogStartOffset)`, reason: "Kafka fails over it (UNKNOWN_SERVER_ERROR); we say UNSUPPORTED_COMPRESSION_TYPE"},
+	{api: "produce", cases: `hostile: (length of int32 max|record length endless)`, path: `.*\.ErrorCode`, reason: "Kafka fails over it (UNKNOWN_SERVER_ERROR); we say INVALID_RECORD"},
+	{api: "produce", cases: `hostile: length of 48`, path: `.*\.ErrorMessage`, reason: "Kafka says nothing; we say what is wrong"},
+	{api: "produce", cases: `hostile: (offsets? .*|first offset negative)`, replies: `2`, path: `.*\.RecordBatches\[0\]`, reason: "Kafka stores such offsets as they are; we put them in order, as it does with those of compressed batches"},
+	{api: "produce", cases: `hostile: (offset beyond int32|(offset|timestamp) delta with bits that fall off)`, path: `.*\.(BaseOffset|ErrorCode|HighWatermark|LastStableOffset|RecordBatches.*)`, reason: "Kafka drops the bits of a number that do not fit; we say INVALID_RECORD"},
 	{api: "produce", cases: `set: plain, (negative timestamp|(key|value) does not fit|format 1 of 14 bytes|unknown codec 7)`, path: `.*\.ErrorCode`, to: 2, reason: "Kafka fails over it (UNKNOWN_SERVER_ERROR); we say what is wrong"},
 	{api: "produce", cases: `set: (lz4, format 1 with the checksum of format 0|gzip, empty value|(gzip|snappy|lz4) that is none)`, path: `.*\.ErrorCode`, to: 2, reason: "Kafka fails over it (UNKNOWN_SERVER_ERROR); we say CORRUPT_MESSAGE"},
 

@@ -236,7 +236,7 @@ func produceCases() []spec {
 	for _, b := range bad {
 		cases = append(cases, spec{"records: " + b.name, 0, 0, one(0, b.records)})
 	}
-	return append(cases, messageSetCases()...)
+	return slices.Concat(cases, hostileBatchCases(), messageSetCases())
 }
 
 func fetchFrom(topic string, id [16]byte, partition int32, offset int64) *kmsg.FetchRequest {

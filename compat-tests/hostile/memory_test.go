@@ -36,6 +36,9 @@ func TestLargeFrames(t *testing.T) {
 				if !thorough && version != k.MaxVersion {
 					continue
 				}
+				if k.ApiKey == 19 && version == 0 {
+					continue // cannot but make the topics, which take memory for as long as they are there
+				}
 				if k.ApiKey >= 4 && k.ApiKey <= 6 {
 					continue // brokers' own, on their listener: who may send them may stop everything
 				}
