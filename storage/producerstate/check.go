@@ -29,7 +29,7 @@ func (s *State) Check(b record.Batch, o Origin) (dup *CachedBatch, err error) {
 	}
 	p, known := s.producers[b.ProducerID()]
 	if !known {
-		return nil, nil
+		return nil, checkFirstEpoch(b, o)
 	}
 	if b.IsControl() {
 		return nil, p.checkMarker(b)
@@ -63,6 +63,15 @@ func (p *Producer) find(first, last int32) (CachedBatch, bool) {
 		}
 	}
 	return CachedBatch{}, false
+}
+
+// checkFirstEpoch is checkEpoch for a client that nothing is known of. To Kafka it is
+// as if its newest epoch were none, which is -1: only what is less is refused.
+func checkFirstEpoch(b record.Batch, o record.Origin) error {
+	if o == record.Client && b.ProducerEpoch() < record.NoProducerEpoch {
+		return fmt.Errorf("producer %d came with the negative epoch %d: %w", b.ProducerID(), b.ProducerEpoch(), kerr.InvalidProducerEpoch)
+	}
+	return nil
 }
 
 func (p *Producer) checkEpoch(epoch int16) error {

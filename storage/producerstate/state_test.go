@@ -96,6 +96,7 @@ func TestClientRules(t *testing.T) {
 	}{
 		{"unknown producer, sequence 0", nil, first, nil},
 		{"unknown producer, any sequence", nil, spec{pid: 1, epoch: 5, seq: 77}, nil},
+		{"unknown producer, epoch below none", nil, spec{pid: 1, epoch: -2, seq: 0}, kerr.InvalidProducerEpoch},
 		{"next in sequence", []spec{first}, spec{pid: 1, epoch: 5, seq: 10}, nil},
 		{"gap", []spec{first}, spec{pid: 1, epoch: 5, seq: 11}, kerr.OutOfOrderSequenceNumber},
 		{"overlap", []spec{first}, spec{pid: 1, epoch: 5, seq: 9}, kerr.OutOfOrderSequenceNumber},
