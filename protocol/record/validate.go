@@ -187,7 +187,7 @@ func (r *LeaderRules) checkRecords(b Batch) (Batch, error) {
 	if r.mustOpen(b, target) {
 		rebuilt := Batch(nil)
 		err := r.open(b, target, func(payload []byte) error {
-			seen, err := r.walk(b, payload)
+			seen, err := r.survey(b, payload)
 			if err != nil {
 				return err
 			}
@@ -253,40 +253,34 @@ func (r *LeaderRules) maxDecompressed() int {
 	return r.MaxDecompressed
 }
 
-// walkResult is what the records say about their batch.
-type walkResult struct {
-	maxTimestamp   int64
-	offsetsInOrder bool // the deltas are 0, 1, 2, ...
+// survey goes over the records and refuses the batch if there are faulty ones.
+func (r *LeaderRules) survey(b Batch, payload []byte) (survey, error) {
+	seen, err := surveyRecords(payload, b.Count(), b.BaseTimestamp())
+	if b.TimestampType() == LogAppendTime { // then that of the batch counts for all records
+		seen.minTimestamp, seen.maxTimestamp = b.MaxTimestamp(), b.MaxTimestamp()
+	}
+	if err == nil && r.mayHaveFaults(b.TimestampType(), seen) {
+		err = r.findFaults(b, payload)
+	}
+	return seen, err
 }
 
-func (r *LeaderRules) walk(b Batch, payload []byte) (walkResult, error) {
-	seen := walkResult{maxTimestamp: NoTimestamp, offsetsInOrder: true}
+// mayHaveFaults reports whether checkRecord can find anything wrong in a batch that
+// was surveyed.
+func (r *LeaderRules) mayHaveFaults(batchType TimestampType, seen survey) bool {
+	return r.Compacted && !seen.keyed || batchType == LogAppendTime ||
+		r.TimestampType == CreateTime && (r.outOfRange(seen.minTimestamp) || r.outOfRange(seen.maxTimestamp))
+}
+
+// findFaults says what is wrong with which records.
+func (r *LeaderRules) findFaults(b Batch, payload []byte) error {
 	var faults recordFaults
 	w := walker{rest: payload, left: b.Count()}
-	base, batchType := b.BaseTimestamp(), b.TimestampType()
-	picky := r.picky(batchType)
 	var rec Record
 	for i := int32(0); w.next(&rec); i++ {
-		timestamp := base + rec.TimestampDelta
-		if batchType == LogAppendTime {
-			timestamp = b.MaxTimestamp()
-		}
-		if picky {
-			r.checkRecord(&faults, i, rec.Key, timestamp, b.Offset(rec), batchType)
-		}
-		seen.maxTimestamp = max(seen.maxTimestamp, timestamp)
-		seen.offsetsInOrder = seen.offsetsInOrder && rec.OffsetDelta == i
+		r.checkRecord(&faults, i, rec.Key, b.Timestamp(rec), b.Offset(rec), b.TimestampType())
 	}
-	if err := w.err(); err != nil {
-		return walkResult{}, err
-	}
-	return seen, faults.err()
-}
-
-// picky reports whether checkRecord can find anything wrong.
-func (r *LeaderRules) picky(batchType TimestampType) bool {
-	return r.Compacted || r.TimestampType == LogAppendTime || batchType == LogAppendTime ||
-		r.BeforeMaxMS != math.MaxInt64 || r.AfterMaxMS != math.MaxInt64
+	return faults.err() // the survey has seen that all records are there
 }
 
 // checkRecord notes what is wrong with record i of a batch or message with this
