@@ -26,11 +26,11 @@ type conn struct {
 	listener *Listener
 	net      net.Conn
 	tcp      *net.TCPConn    // nil unless net is one
-	raw      syscall.RawConn // of tcp
 	host     string          // the peer's address without port
 	ctx      context.Context // ends when the connection is closed
 	cancel   context.CancelFunc
 	frames   frameReader
+	sender   sender // used by whoever writes
 	order    order
 	request  Request   // reused: a handler may not keep it
 	pause    time.Time // the next request is read no earlier (quota)
@@ -53,15 +53,17 @@ func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	c := &conn{srv: s, listener: l, net: nc, host: remoteHost(nc)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.frames = frameReader{conn: nc, pool: s.pool, max: int(s.cfg.MaxFrameBytes), limit: c.frameLimit, touch: c.touch, due: &c.frameDue}
+	c.sender = sender{conn: nc, touch: c.touch}
 	if !l.Internal {
 		c.frames.budget = s.budget
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			c.tcp, c.raw, c.frames.raw = tcp, raw, raw
+			c.tcp, c.frames.raw, c.sender.raw = tcp, raw, raw
 		}
 	}
 	c.frames.init()
+	c.sender.init()
 	c.order.init(c.write, s.spawn)
 	c.touch()
 	return c

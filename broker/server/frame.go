@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/internal/nowait"
 )
 
 const (
@@ -61,10 +63,7 @@ type frameReader struct {
 func (f *frameReader) init() {
 	f.ready = func(fd uintptr) bool {
 		f.needChunk()
-		n, err := syscall.Read(int(fd), f.chunk.b[f.w:])
-		for err == syscall.EINTR {
-			n, err = syscall.Read(int(fd), f.chunk.b[f.w:])
-		}
+		n, err := nowait.Read(fd, f.chunk.b[f.w:])
 		switch {
 		case err == syscall.EAGAIN:
 			f.dropChunk()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+
+	"github.com/gracchus-mq/gracchus/internal/nowait"
 )
 
 // osFile is what a log file must offer for the kernel to send it.
@@ -56,11 +58,10 @@ func (c *conn) writeAll(replies []*Reply) error {
 }
 
 func (c *conn) writeBytes(replies []*Reply) error {
-	defer c.touch()
 	if len(replies) == 1 {
-		_, err := c.net.Write(replies[0].Buf)
-		return err
+		return c.sender.send(replies[0].Buf, false)
 	}
+	defer c.touch()
 	vectors := make(net.Buffers, len(replies))
 	for i, p := range replies {
 		vectors[i] = p.Buf
@@ -72,7 +73,7 @@ func (c *conn) writeBytes(replies []*Reply) error {
 func (c *conn) writeWithFiles(p *Reply) error {
 	sent := 0
 	for _, f := range p.files {
-		if err := c.writeMore(p.Buf[sent:f.at]); err != nil {
+		if err := c.sender.send(p.Buf[sent:f.at], true); err != nil {
 			return err
 		}
 		sent = f.at
@@ -80,20 +81,15 @@ func (c *conn) writeWithFiles(p *Reply) error {
 			return err
 		}
 	}
-	if sent == len(p.Buf) {
-		return nil
-	}
-	defer c.touch()
-	_, err := c.net.Write(p.Buf[sent:])
-	return err
+	return c.sender.send(p.Buf[sent:], false)
 }
 
 // writeRange sends a piece of a file, by sendfile where that works.
 func (c *conn) writeRange(f *Range) error {
-	if c.raw != nil {
+	if nowait.Supported && c.sender.raw != nil {
 		if src, ok := f.File.(osFile); ok {
 			if file := src.OSFile(); file != nil {
-				return c.sendfile(file, f.Offset, f.Len)
+				return c.sender.sendFile(file, f.Offset, f.Len)
 			}
 		}
 	}

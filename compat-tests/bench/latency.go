@@ -93,8 +93,10 @@ func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
 	before, sentBefore := m.requests.Load(), time.Now()
 	late := make([]float64, 0, n)
 	cpu, err := spent(broker.Pid(), func() error {
+		exact := exactTimer()
+		defer exact.stop()
 		for i := range n {
-			time.Sleep(time.Until(due(i)))
+			exact.sleep(time.Until(due(i)))
 			value := make([]byte, latencyValue)
 			binary.BigEndian.PutUint64(value, uint64(i))
 			late = append(late, time.Since(due(i)).Seconds()*1e3)

@@ -177,7 +177,7 @@ func TestFill(t *testing.T) {
 	const size = 100_000
 	_, err := f.WriteAt([]byte("abc"), 0)
 	must(t, err)
-	must(t, f.(osFile).fill(size))
+	must(t, f.(*osFile).fill(size))
 	if got := mustRead(t, OS(), name); len(got) != size || got[:3] != "abc" || strings.Count(got, "\x00") > size/100 {
 		t.Errorf("%d bytes are written, %d of them zero", len(got), strings.Count(got, "\x00"))
 	}

@@ -1,0 +1,100 @@
+//go:build linux && (amd64 || arm64)
+
+package nowait
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Supported says whether Pread and Sendfile do anything.
+const Supported = true
+
+// Read reads from a socket that does not block into p, which is not empty. It fails with
+// EAGAIN if nothing is there; 0 bytes are the end.
+func Read(socket uintptr, p []byte) (int, error) {
+	for {
+		n, err := read(socket, p[:min(len(p), maxPiece)])
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// Send writes the beginning of b, which is not empty, to a socket that does not block. It
+// fails with EAGAIN if there is no room. With more, the kernel may wait for what follows
+// before it sends a packet that is not full.
+func Send(socket uintptr, b []byte, more bool) (int, error) {
+	flags := unix.MSG_NOSIGNAL
+	if more {
+		flags |= unix.MSG_MORE
+	}
+	for {
+		n, err := send(socket, b[:min(len(b), maxPiece)], flags)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// Pread reads from a file at an offset into p, which is not empty. It fails with EAGAIN if
+// the disk would have to be waited for, and with EOPNOTSUPP if the file system cannot tell.
+func Pread(file uintptr, p []byte, offset int64) (int, error) {
+	p = p[:min(len(p), maxPiece)]
+	vector := unix.Iovec{Base: &p[0]}
+	vector.SetLen(len(p))
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_PREADV2, file, uintptr(unsafe.Pointer(&vector)), 1,
+			uintptr(offset), 0, unix.RWF_NOWAIT)
+		runtime.KeepAlive(p)
+		if errno != syscall.EINTR {
+			return result(n, errno)
+		}
+	}
+}
+
+// Sendfile sends at most n bytes of a file, n > 0, to a socket that does not block. It
+// fails with EAGAIN if there is no room; 0 bytes are the end of the file. It does wait for
+// the disk, and then tells the scheduler, if they do not seem to be in the page cache.
+func Sendfile(socket, file uintptr, offset int64, n int) (int, error) {
+	n = min(n, maxPiece)
+	for {
+		var sent int
+		var err error
+		if cached(file, offset, n) {
+			sent, err = sendfile(socket, file, offset, n)
+		} else {
+			at := offset
+			sent, err = syscall.Sendfile(int(socket), int(file), &at, n)
+		}
+		if err != syscall.EINTR {
+			return max(sent, 0), err
+		}
+	}
+}
+
+// probeDistance is how much the kernel reads ahead at the least: where one byte of it is
+// cached the others are, as a rule.
+const probeDistance = 128 << 10
+
+// cached reports whether a range of a file seems to be in the page cache.
+func cached(file uintptr, offset int64, n int) bool {
+	var b [1]byte
+	for at := offset; at < offset+int64(n); at += probeDistance {
+		if got, err := Pread(file, b[:], at); got != 1 || err != nil {
+			return false
+		}
+	}
+	got, err := Pread(file, b[:], offset+int64(n)-1)
+	return got == 1 && err == nil
+}
+
+func result(n uintptr, errno syscall.Errno) (int, error) {
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
