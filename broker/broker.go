@@ -19,7 +19,6 @@ import (
 // could not stop cleanly, or had to give up while it ran.
 func Run(ctx context.Context, settings *config.Settings, report config.Report, logger *slog.Logger) error {
 	sizeHeap(logger, memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem))
-	limitSpikes()
 	sayReport(logger, report)
 	b, err := New(settings, HostEnv(logger))
 	if err != nil {

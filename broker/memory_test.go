@@ -13,42 +13,102 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
+const mib = 1 << 20
+
 func TestSizeHeap(t *testing.T) {
 	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
 	defer func() {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
 	}()
-	size := func(percent int, memory memlimit.Provider) (gotPercent int, gotLimit int64, said string) {
+	t.Setenv("GOGC", "50") // or the heaps of these cases would follow each other's rules
+	size := func(memory memlimit.Provider) (gotLimit int64, said string) {
 		var log strings.Builder
-		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(math.MaxInt64)
 		sizeHeap(slog.New(slog.NewTextHandler(&log, nil)), memory)
-		return debug.SetGCPercent(100), debug.SetMemoryLimit(-1), log.String()
+		return debug.SetMemoryLimit(-1), log.String()
 	}
-	unknown := func() (uint64, error) { return 0, errors.New("no such file") }
-
-	if p, l, said := size(50, unknown); p != 50 || l != math.MaxInt64 || !strings.Contains(said, "GOMEMLIMIT") {
-		t.Errorf("GOGC=50 and memory unknown: GOGC %d, limit %d, %q", p, l, said)
+	if l, said := size(func() (uint64, error) { return 0, errors.New("no such file") }); l != math.MaxInt64 || !strings.Contains(said, "GOMEMLIMIT") {
+		t.Errorf("memory unknown: limit %d, %q", l, said)
 	}
-	if p, l, said := size(100, memlimit.Limit(1<<30)); p < leastGrowth || p > mostGrowth || l != 768<<20 || said != "" {
-		t.Errorf("with a gigabyte: GOGC %d, limit %d, %q", p, l, said)
+	if l, said := size(memlimit.Limit(1 << 30)); l != 768*mib || said != "" {
+		t.Errorf("with a gigabyte: limit %d, %q", l, said)
+	}
+	if p := debug.SetGCPercent(100); p != 100 {
+		t.Errorf("GOGC in the environment: it became %d", p)
 	}
 	t.Setenv("GOMEMLIMIT", "off")
-	if _, l, _ := size(100, memlimit.Limit(1<<30)); l != math.MaxInt64 {
+	if l, _ := size(memlimit.Limit(1 << 30)); l != math.MaxInt64 {
 		t.Errorf("GOMEMLIMIT=off: limit %d", l)
+	}
+	t.Setenv("GOGC", "")
+	if l, _ := size(memlimit.Limit(1 << 30)); l != math.MaxInt64 {
+		t.Errorf("GOMEMLIMIT=off alone: limit %d", l)
 	}
 }
 
-func TestGrowth(t *testing.T) {
-	for _, c := range []struct {
-		live uint64
-		want int
-	}{{0, 300}, {5 << 20, 300}, {12 << 20, 300}, {16 << 20, 200}, {24 << 20, 100}, {1 << 30, 100}} {
-		if got := growth(c.live); got != c.want {
-			t.Errorf("of %d MiB that live: %d %%, want %d", c.live>>20, got, c.want)
+func TestRoom(t *testing.T) {
+	for _, c := range []struct{ live, want int64 }{{1, 4}, {8, 32}, {16, 32}, {24, 36}, {1000, 1500}} {
+		if got := room(c.live*mib) / mib; got != c.want {
+			t.Errorf("of %d MiB that live: %d MiB, want %d", c.live, got, c.want)
 		}
 	}
+}
+
+func TestCollected(t *testing.T) {
+	const usual = usualHeap / mib
+	now := time.Unix(1, 0)
+	h := &heap{most: 1000 * mib}
+	for i, c := range []struct {
+		after        time.Duration
+		live, beside int64 // MiB
+		percent      int
+		limit        int64
+	}{
+		{0, 5, 3, 300, usual + 3},
+		{1, 50, 3, 50, usual + 3},           // for a moment
+		{lasting - 1, 6, 3, 300, usual + 3}, // and no longer
+		{1, 50, 3, 50, usual + 3},
+		{1, 50, 30, 50, usual + 30}, // what is no heap is at once allowed for
+		{lasting, 50, 3, 50, 78},
+		{1, 60, 3, 50, 78},
+		{lasting, 60, 3, 50, 93},
+		{1, 16, 3, 100, usual + 3},
+		{1, 900, 0, 50, usual},
+		{lasting, 900, 0, 50, 1000}, // what there is
+	} {
+		now = now.Add(c.after)
+		percent, limit := h.collected(memory{c.live * mib, c.beside * mib}, now)
+		if percent != c.percent || limit/mib != c.limit {
+			t.Errorf("step %d: %d %% and %d MiB, want %d and %d", i, percent, limit/mib, c.percent, c.limit)
+		}
+	}
+}
+
+// Gaps between objects that live are no reason to collect without end: they are
+// there after each collection.
+func TestMemoryUse(t *testing.T) {
+	runtime.GC()
+	before := memoryUse()
+	if before.live == 0 || before.beside == 0 || before.beside > 1<<30 {
+		t.Errorf("%+v", before)
+	}
+	const size = 1 << 10
+	kept := make([]*[size]byte, 64*mib/size)
+	for i := range kept {
+		kept[i] = new([size]byte)
+	}
+	for i := range kept {
+		if i%8 > 0 {
+			kept[i] = nil
+		}
+	}
+	runtime.GC()
+	after := memoryUse()
+	if lives, gaps := after.live-before.live, after.beside-before.beside; lives > 16*mib || gaps < 32*mib {
+		t.Errorf("of 64 MiB, one KiB of eight lives: %d MiB live, and %d MiB beside them", lives/mib, gaps/mib)
+	}
+	runtime.KeepAlive(kept)
 }
 
 func TestAfterCollection(t *testing.T) {
