@@ -133,7 +133,9 @@ func (s *Store) createIn(d *directory, tp protocol.TopicPartition, cfg *config.T
 	s.mu.Lock()
 	s.publish(h)
 	s.mu.Unlock()
-	d.flushSoon()
+	if hurries(h) {
+		d.flushSoon()
+	}
 	return h, nil
 }
 

@@ -98,6 +98,10 @@ func flushEvery(h *hosted) time.Duration {
 	return math.MaxInt64
 }
 
+// hurries reports whether the log's flush.ms is too short to wait for a flusher that
+// looks at the logs as rarely as it may.
+func hurries(h *hosted) bool { return flushEvery(h) < 4*sealInterval }
+
 // flushLog syncs one log if something in it has waited for flush.ms; last is when
 // the flusher looked before.
 func (s *Store) flushLog(h *hosted, last, now time.Time) error {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,39 @@ func TestFlushByTimeSetLater(t *testing.T) {
 			t.Error("not synced")
 		}
 	})
+}
+
+// If it looked at every log whenever one is created, it would take as long as
+// creating thousands does.
+func TestFlusherIsWokenOnlyInAHurry(t *testing.T) {
+	for _, c := range []struct {
+		ms    int64
+		hurry bool
+	}{{math.MaxInt64, false}, {4000, false}, {3999, true}} {
+		s := loaded(t, vfs.NewMem(), "/a") // its flusher does not run yet
+		cfg := smallTopic()
+		cfg.FlushMS = c.ms
+		woken := func(how string) {
+			t.Helper()
+			select {
+			case <-s.dirs[0].flushKick:
+				if !c.hurry {
+					t.Errorf("flush.ms=%d, %s: woken", c.ms, how)
+				}
+			default:
+				if c.hurry {
+					t.Errorf("flush.ms=%d, %s: not woken", c.ms, how)
+				}
+			}
+		}
+		if _, err := s.Create(tp("t", 0), protocol.TopicID{1}, cfg, true); err != nil {
+			t.Fatal(err)
+		}
+		woken("created")
+		s.SetTopicConfig("t", cfg)
+		woken("configured")
+		stop(t, s)
+	}
 }
 
 // Rolled segments are synced in the background although nobody asks for it.

@@ -247,6 +247,8 @@ func (s *Store) SetTopicConfig(topic string, cfg *config.Topic) {
 	s.mu.Unlock()
 	for _, h := range logs {
 		h.log.SetConfig(cfg)
-		h.dir.flushSoon()
+		if hurries(h) {
+			h.dir.flushSoon()
+		}
 	}
 }
