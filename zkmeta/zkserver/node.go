@@ -2,7 +2,6 @@ package zkserver
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
@@ -30,8 +29,7 @@ type nodeState struct {
 // node is one znode. It belongs to its tree.
 type node struct {
 	nodeState
-	children map[string]*node // nil until there was a child
-	names    []string         // the children's names in order, nil when not known
+	children []string // names, in order
 }
 
 func (n *node) ephemeral() bool { return n.owner != 0 && n.owner != containerOwner }
@@ -51,27 +49,16 @@ func (n *node) stat() zkproto.Stat {
 	return s
 }
 
-// childNames returns the names in order; the slice must not be changed.
-func (n *node) childNames() []string {
-	if n.names == nil && len(n.children) > 0 {
-		n.names = slices.Sorted(maps.Keys(n.children))
-	}
-	return n.names
+// adopt adds a child, whose name is new.
+func (n *node) adopt(name string) {
+	at, _ := slices.BinarySearch(n.children, name)
+	n.children = slices.Insert(n.children, at, name)
 }
 
-func (n *node) descendants() int {
-	total, stack := 0, []*node{n}
-	for len(stack) > 0 {
-		last := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		total += len(last.children)
-		for _, c := range last.children {
-			if len(c.children) > 0 {
-				stack = append(stack, c)
-			}
-		}
-	}
-	return total
+// lose takes a child away.
+func (n *node) lose(name string) {
+	at, _ := slices.BinarySearch(n.children, name)
+	n.children = slices.Delete(n.children, at, at+1)
 }
 
 // nodeFormat is the first byte of a stored node.

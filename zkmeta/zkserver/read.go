@@ -43,9 +43,9 @@ func (l *loop) read(c *conn, op zkproto.Op, r *zkproto.PathWatchRequest) (zkprot
 	case zkproto.OpGetData:
 		return &zkproto.GetDataResponse{Data: n.data, Stat: n.stat()}, nil
 	case zkproto.OpGetChildren:
-		return &zkproto.GetChildrenResponse{Children: n.childNames()}, nil
+		return &zkproto.GetChildrenResponse{Children: n.children}, nil
 	}
-	return &zkproto.GetChildren2Response{Children: n.childNames(), Stat: n.stat()}, nil
+	return &zkproto.GetChildren2Response{Children: n.children, Stat: n.stat()}, nil
 }
 
 func (l *loop) getACL(c *conn, path string) (zkproto.Record, error) {

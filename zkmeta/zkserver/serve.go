@@ -103,11 +103,10 @@ func (l *loop) perform(c *conn, s *session, r request) (zkproto.Record, error) {
 		case zkproto.OpGetEphemerals:
 			return l.getEphemerals(s, req.Path), nil
 		case zkproto.OpGetAllChildrenNumber:
-			n, err := l.readable(c, req.Path)
-			if err != nil {
+			if _, err := l.readable(c, req.Path); err != nil {
 				return nil, err
 			}
-			return &zkproto.GetAllChildrenNumberResponse{Total: int32(n.descendants())}, nil
+			return &zkproto.GetAllChildrenNumberResponse{Total: int32(l.tree.descendants(req.Path))}, nil
 		}
 		return l.getACL(c, req.Path)
 	case *zkproto.MultiRequest:

@@ -3,6 +3,7 @@ package zkserver
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 )
@@ -74,6 +75,17 @@ func (t *tree) get(path string) *node {
 	return t.nodes[path]
 }
 
+// descendants counts the nodes below path. As in ZooKeeper, it looks at all there are.
+func (t *tree) descendants(path string) (n int) {
+	prefix := strings.TrimSuffix(path, "/") + "/"
+	for p := range t.nodes {
+		if len(p) > len(prefix) && strings.HasPrefix(p, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // mark notes that the node has to be stored.
 func (t *tree) mark(path string, n *node) {
 	t.dirty[path] = struct{}{}
@@ -116,12 +128,7 @@ func (t *tree) link(path string, n *node) {
 	t.dataBytes += int64(len(path) + len(n.data))
 	if path != "/" {
 		parentPath, name, _ := splitPath(path)
-		parent := t.nodes[parentPath]
-		if parent.children == nil {
-			parent.children = map[string]*node{}
-		}
-		parent.children[name] = n
-		parent.names = nil
+		t.nodes[parentPath].adopt(name)
 	}
 	switch {
 	case n.owner == containerOwner:
@@ -136,9 +143,7 @@ func (t *tree) link(path string, n *node) {
 
 func (t *tree) unlink(path string, n *node) {
 	parentPath, name, _ := splitPath(path)
-	parent := t.nodes[parentPath]
-	delete(parent.children, name)
-	parent.names = nil
+	t.nodes[parentPath].lose(name)
 	delete(t.nodes, path)
 	t.dataBytes -= int64(len(path) + len(n.data))
 	switch {
