@@ -89,7 +89,7 @@ func (c *FileCache) evict() vfs.File {
 
 func (c *FileCache) add(f *cachedFile) {
 	c.mu.Lock()
-	f.slot = len(c.ring)
+	f.slot = int32(len(c.ring))
 	c.ring = append(c.ring, f)
 	c.mu.Unlock()
 }
@@ -148,15 +148,16 @@ type cachedFile struct {
 	refs atomic.Int32
 	used atomic.Bool // since the clock's hand last came by
 	gone atomic.Bool // to be closed for good when the last user is done
+	slot int32       // in the ring; guarded by cache.mu
 
-	mu   sync.Mutex
-	name string
-	file vfs.File
-	slot int // in the ring; guarded by cache.mu
+	mu     sync.Mutex
+	base   int64 // the file's name is made of these when it is needed
+	suffix string
+	file   vfs.File
 }
 
-func newCachedFile(c *FileCache, dir *logDir, name string) *cachedFile {
-	f := &cachedFile{cache: c, dir: dir, name: name}
+func newCachedFile(c *FileCache, dir *logDir, base int64, suffix string) *cachedFile {
+	f := &cachedFile{cache: c, dir: dir, base: base, suffix: suffix}
 	f.refs.Store(-1)
 	return f
 }
@@ -178,11 +179,11 @@ func (f *cachedFile) acquireOr(flag int) (vfs.File, error) {
 		return f.file, nil
 	}
 	if f.gone.Load() {
-		return nil, &fs.PathError{Op: "open", Path: f.dir.join(f.name), Err: fs.ErrClosed}
+		return nil, &fs.PathError{Op: "open", Path: f.dir.join(f.name()), Err: fs.ErrClosed}
 	}
 	f.cache.reserve()
 	f.dir.mu.RLock()
-	file, err := f.dir.fs.OpenFile(filepath.Join(f.dir.path, f.name), os.O_RDWR|flag, 0o644)
+	file, err := f.dir.fs.OpenFile(filepath.Join(f.dir.path, f.name()), os.O_RDWR|flag, 0o644)
 	f.dir.mu.RUnlock()
 	if err != nil {
 		f.cache.unreserve()
@@ -245,16 +246,20 @@ func (f *cachedFile) discard() {
 	f.close()
 }
 
-// rename renames the file; those who have it open keep it.
-func (f *cachedFile) rename(name string) error {
+// name must be called with mu held, or while the file is unknown to others.
+func (f *cachedFile) name() string { return fileName(f.base, f.suffix) }
+
+// rename renames the file to what it is called now and more; those who have it open
+// keep it.
+func (f *cachedFile) rename(more string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dir.mu.RLock()
 	defer f.dir.mu.RUnlock()
-	if err := f.dir.fs.Rename(filepath.Join(f.dir.path, f.name), filepath.Join(f.dir.path, name)); err != nil {
+	if err := f.dir.fs.Rename(filepath.Join(f.dir.path, f.name()), filepath.Join(f.dir.path, f.name()+more)); err != nil {
 		return err
 	}
-	f.name = name
+	f.suffix += more
 	return nil
 }
 
@@ -262,7 +267,7 @@ func (f *cachedFile) rename(name string) error {
 func (f *cachedFile) path() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.dir.join(f.name)
+	return f.dir.join(f.name())
 }
 
 // with calls use with the open file.

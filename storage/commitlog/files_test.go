@@ -20,9 +20,8 @@ func cacheFiles(t *testing.T, limit, n int) (*vfs.Mem, *FileCache, []*cachedFile
 	must(t, mem.MkdirAll("/d", 0o755))
 	var files []*cachedFile
 	for i := range n {
-		name := fmt.Sprint("f", i)
-		must(t, vfs.WriteFile(mem, filepath.Join("/d", name), []byte(name), false))
-		files = append(files, newCachedFile(c, dir, name))
+		must(t, vfs.WriteFile(mem, filepath.Join("/d", fileName(int64(i), logSuffix)), fmt.Append(nil, "f", i), false))
+		files = append(files, newCachedFile(c, dir, int64(i), logSuffix))
 	}
 	return mem, c, files
 }
@@ -78,7 +77,7 @@ func TestFileCacheKeepsWhatIsInUse(t *testing.T) {
 	for _, f := range files {
 		f.release()
 	}
-	_, err := readName(newCachedFile(files[0].cache, files[0].dir, "f3"))
+	_, err := readName(newCachedFile(files[0].cache, files[0].dir, 3, logSuffix))
 	must(t, err)
 	if mem.OpenFiles() > 3 {
 		t.Errorf("%d files stay open", mem.OpenFiles())
@@ -90,10 +89,10 @@ func TestFileCacheDiscardAndRename(t *testing.T) {
 	f := files[0]
 	open, err := f.acquire()
 	must(t, err)
-	must(t, f.rename("g"))
+	must(t, f.rename(deletedSuffix))
 	f.discard()
 	f.discard()
-	must(t, mem.Remove("/d/g"))
+	must(t, mem.Remove("/d/"+fileName(0, logSuffix)+deletedSuffix))
 	buf := make([]byte, 2)
 	if _, err := open.ReadAt(buf, 0); err != nil || string(buf) != "f0" {
 		t.Errorf("a file in use holds %q after it was removed, %v", buf, err)

@@ -157,8 +157,8 @@ func FuzzTxnIndex(f *testing.F) {
 
 func fuzzFile(t testing.TB, data []byte) *cachedFile {
 	mem := vfs.NewMem()
-	must(t, vfs.WriteFile(mem, "x", data, false))
-	return newCachedFile(NewFileCache(3), &logDir{fs: mem, path: "/"}, "x")
+	must(t, vfs.WriteFile(mem, "/"+fileName(0, txnSuffix), data, false))
+	return newCachedFile(NewFileCache(3), &logDir{fs: mem, path: "/"}, 0, txnSuffix)
 }
 
 // Recovery of a segment with any content leaves a log that is sound, and that a

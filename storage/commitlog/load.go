@@ -25,15 +25,14 @@ func Open(o Options) (*Log, error) {
 		partition:  o.Partition,
 		dir:        &logDir{fs: o.FS, path: o.Dir},
 		files:      o.Files,
-		logger:     o.Logger,
+		unnamed:    o.Logger,
 		onTruncate: o.OnTruncate,
 		hasRoom:    o.HasRoom,
 		producers:  producerstate.New(o.ProducerIDExpiration),
 	}
-	if l.logger == nil {
-		l.logger = slog.New(slog.DiscardHandler)
+	if l.unnamed == nil {
+		l.unnamed = slog.New(slog.DiscardHandler)
 	}
-	l.logger = l.logger.With("partition", o.Partition.String())
 	l.cfg.Store(o.Config)
 	l.epochs.dir = l.dir
 	l.firstUnstable.Store(none)
@@ -76,7 +75,7 @@ func (l *Log) load(o Options) error {
 		return err
 	}
 	if len(l.list()) > 0 && l.end.Load() < o.StartOffset {
-		l.logger.Warn("the log ends before it starts: its files are gone; starting anew", "end", l.end.Load(), "start", o.StartOffset)
+		l.logger().Warn("the log ends before it starts: its files are gone; starting anew", "end", l.end.Load(), "start", o.StartOffset)
 		if err := l.dropAll(slices.Backward(l.list())); err != nil {
 			return err
 		}
@@ -238,10 +237,10 @@ func (l *Log) loadSegments(files []diskFile, o Options) (due map[int64]bool, err
 		s.sealed, s.synced = true, true
 		list = append(list, s)
 		if !present[fileName(f.base, indexSuffix)] {
-			l.logger.Warn("a segment has no index", "file", l.dir.join(f.name()))
+			l.logger().Warn("a segment has no index", "file", l.dir.join(f.name()))
 			due[f.base] = true
 		} else if err := s.txns.check(s.base); err != nil {
-			l.logger.Warn("a segment has a damaged transaction index", "file", l.dir.join(f.name()), "error", err)
+			l.logger().Warn("a segment has a damaged transaction index", "file", l.dir.join(f.name()), "error", err)
 			due[f.base] = true
 		} else if !present[fileName(f.base, timeSuffix)] {
 			if err := s.times.reset(); err != nil {
@@ -285,7 +284,7 @@ func (l *Log) loadEpochs() error {
 	case err == nil:
 		return nil
 	case errors.Is(err, errEpochsFile):
-		l.logger.Warn("collecting the leader epochs from the log", "error", err)
+		l.logger().Warn("collecting the leader epochs from the log", "error", err)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -293,7 +292,7 @@ func (l *Log) loadEpochs() error {
 	for _, s := range l.list() {
 		err := s.eachHeader(0, s.size.Load(), func(h header) { l.epochs.note(h.epoch, h.base) })
 		if err != nil {
-			l.logger.Warn("collecting the leader epochs ends early", "error", err)
+			l.logger().Warn("collecting the leader epochs ends early", "error", err)
 			return nil // recovery, if it is due, says more
 		}
 	}

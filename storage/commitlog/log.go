@@ -79,7 +79,7 @@ type Log struct {
 	partition  protocol.TopicPartition
 	dir        *logDir
 	files      *FileCache
-	logger     *slog.Logger
+	unnamed    *slog.Logger // see logger
 	onTruncate func() error
 	hasRoom    func() error
 	cfg        atomic.Pointer[config.Topic]
@@ -117,6 +117,10 @@ type Log struct {
 }
 
 func (l *Log) Partition() protocol.TopicPartition { return l.partition }
+
+// logger says which partition it is about. It is made when there is something to say,
+// since most logs never have anything.
+func (l *Log) logger() *slog.Logger { return l.unnamed.With("partition", l.partition.String()) }
 
 // Dir is the partition's directory.
 func (l *Log) Dir() string { return l.dir.String() }

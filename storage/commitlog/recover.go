@@ -76,14 +76,14 @@ func (l *Log) tornFrom(s *segment, o Options) bool {
 	if s.base == end || s.base > end && o.Config.Compact {
 		return false
 	}
-	l.logger.Warn("cutting the log where segments do not continue each other", "file", s.file.path(), "offset", end, "bytes", s.size.Load())
+	l.logger().Warn("cutting the log where segments do not continue each other", "file", s.file.path(), "offset", end, "bytes", s.size.Load())
 	return true
 }
 
 // dropFrom removes the segments from number i on.
 func (l *Log) dropFrom(list []*segment, i int) error {
 	for _, s := range list[i:] {
-		l.logger.Warn("removing a segment behind the end of the log", "file", s.file.path(), "bytes", s.size.Load())
+		l.logger().Warn("removing a segment behind the end of the log", "file", s.file.path(), "bytes", s.size.Load())
 	}
 	if err := l.dropAll(slices.Backward(list[i:])); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (l *Log) recoverSegment(s *segment, point, trusted int64) (cut bool, err er
 	}
 	if valid < size {
 		cut = true
-		l.logger.Warn("cutting off the damaged end of a log", "file", s.file.path(), "offset", l.end.Load(), "position", valid, "bytes", size-valid, "reason", why)
+		l.logger().Warn("cutting off the damaged end of a log", "file", s.file.path(), "offset", l.end.Load(), "position", valid, "bytes", size-valid, "reason", why)
 		// Durably, or it could reappear behind what is appended now.
 		if err := errors.Join(s.file.truncate(valid), s.file.sync()); err != nil {
 			return false, err

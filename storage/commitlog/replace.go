@@ -65,7 +65,7 @@ func (l *Log) finishReplacement(files []diskFile) (left []diskFile, err error) {
 }
 
 func (l *Log) removeFile(f diskFile, why string) error {
-	l.logger.Debug("removing a file", "file", l.dir.join(f.name()), "why", why)
+	l.logger().Debug("removing a file", "file", l.dir.join(f.name()), "why", why)
 	l.dirChanged = true
 	return l.dir.fs.Remove(l.dir.join(f.name()))
 }
@@ -73,7 +73,7 @@ func (l *Log) removeFile(f diskFile, why string) error {
 // nextOffsetIn reads a whole file's headers.
 func (l *Log) nextOffsetIn(f diskFile) (next int64, err error) {
 	next = f.base
-	c := newCachedFile(l.files, l.dir, f.name())
+	c := newCachedFile(l.files, l.dir, f.base, f.suffix+f.state)
 	defer c.discard()
 	err = c.with(func(file vfs.File) error {
 		size, err := file.Size()

@@ -26,7 +26,7 @@ func (l *Log) resume(s *segment, point, trusted int64) (position int64, err erro
 		if position > 0 || err != nil {
 			return position, err
 		}
-		l.logger.Warn("checking a segment from its beginning, because its indexes do not reach to the recovery point", "file", s.file.path(), "offset", point)
+		l.logger().Warn("checking a segment from its beginning, because its indexes do not reach to the recovery point", "file", s.file.path(), "offset", point)
 	}
 	l.end.Store(s.base)
 	s.sinceIndex = 0

@@ -168,9 +168,9 @@ func (l *Log) dropAll(segments iter.Seq2[int, *segment]) (err error) {
 // that they are no longer part of the log, now and after any crash. Ranges that
 // are held stay readable.
 func (l *Log) drop(s *segment) error {
-	for _, f := range append(s.files(), newCachedFile(l.files, l.dir, fileName(s.base, snapshotSuffix))) {
-		name := f.name
-		err := f.rename(name + deletedSuffix)
+	for _, f := range append(s.files(), newCachedFile(l.files, l.dir, s.base, snapshotSuffix)) {
+		name := f.name()
+		err := f.rename(deletedSuffix)
 		if err == nil {
 			l.deleted = append(l.deleted, deletedFile{name: name + deletedSuffix, at: time.Now()})
 			continue

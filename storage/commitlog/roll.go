@@ -113,7 +113,7 @@ func (l *Log) undoCreate(s *segment, err error) error {
 	s.discard()
 	l.dirChanged = true
 	for _, f := range s.files() {
-		if rerr := l.dir.remove(f.name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		if rerr := l.dir.remove(f.name()); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			return rerr
 		}
 	}

@@ -46,10 +46,10 @@ type segment struct {
 func (l *Log) newSegment(base int64, hasTxns bool) *segment {
 	cfg := l.Config()
 	s := &segment{base: base, created: time.Now(), jitterMS: jitter(cfg)}
-	s.file = newCachedFile(l.files, l.dir, fileName(base, logSuffix))
-	s.offsets.init(newCachedFile(l.files, l.dir, fileName(base, indexSuffix)), base, cfg.SegmentIndexBytes)
-	s.times.init(newCachedFile(l.files, l.dir, fileName(base, timeSuffix)), base, cfg.SegmentIndexBytes)
-	s.txns.init(newCachedFile(l.files, l.dir, fileName(base, txnSuffix)), hasTxns)
+	s.file = newCachedFile(l.files, l.dir, base, logSuffix)
+	s.offsets.init(newCachedFile(l.files, l.dir, base, indexSuffix), base, cfg.SegmentIndexBytes)
+	s.times.init(newCachedFile(l.files, l.dir, base, timeSuffix), base, cfg.SegmentIndexBytes)
+	s.txns.init(newCachedFile(l.files, l.dir, base, txnSuffix), hasTxns)
 	return s
 }
 

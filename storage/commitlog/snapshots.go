@@ -55,7 +55,7 @@ func (l *Log) takeSnapshotIfRoom(offset int64) error {
 }
 
 func (l *Log) syncSnapshot(offset int64) error {
-	f := newCachedFile(l.files, l.dir, fileName(offset, snapshotSuffix))
+	f := newCachedFile(l.files, l.dir, offset, snapshotSuffix)
 	defer f.discard()
 	if err := f.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return l.fail("syncing a producer snapshot", err)
@@ -145,7 +145,7 @@ func (l *Log) loadSnapshot(upTo int64) (from int64, err error) {
 		if !errors.Is(err, producerstate.ErrSnapshot) {
 			return 0, err
 		}
-		l.logger.Warn("removing a producer snapshot that cannot be used", "offset", at, "error", err)
+		l.logger().Warn("removing a producer snapshot that cannot be used", "offset", at, "error", err)
 		if err := l.dropSnapshot(at); err != nil {
 			return 0, err
 		}

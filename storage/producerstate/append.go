@@ -69,12 +69,19 @@ func (s *State) appendMarker(b record.Batch) *CompletedTxn {
 	return ended
 }
 
+func (s *State) remember(p *Producer) {
+	if s.producers == nil {
+		s.producers = map[int64]*Producer{}
+	}
+	s.producers[p.ID] = p
+}
+
 func (s *State) producer(id int64) *Producer {
 	p, ok := s.producers[id]
 	if !ok {
 		fresh := newProducer(id)
 		p = &fresh
-		s.producers[id] = p
+		s.remember(p)
 	}
 	return p
 }

@@ -112,7 +112,7 @@ type CompletedTxn struct {
 // under whose lock every method is called: it is not safe for concurrent use.
 type State struct {
 	expiration time.Duration
-	producers  map[int64]*Producer
+	producers  map[int64]*Producer // nil until there is one
 	// open holds the open transactions, completed those whose marker may still
 	// be above the high watermark; both ascend by first offset.
 	open, completed []transaction
@@ -123,7 +123,7 @@ type State struct {
 // transaction and was silent for expiration is forgotten by Expire
 // (producer.id.expiration.ms).
 func New(expiration time.Duration) *State {
-	return &State{expiration: expiration, producers: map[int64]*Producer{}}
+	return &State{expiration: expiration}
 }
 
 // EndOffset is the offset up to which, exclusively, batches have been taken into
@@ -160,7 +160,7 @@ func (s *State) Load(producers []Producer, endOffset, nowMS int64) {
 		if s.expired(&p, nowMS) {
 			continue
 		}
-		s.producers[p.ID] = &p
+		s.remember(&p)
 		if p.TxnFirstOffset >= 0 {
 			s.open = insert(s.open, transaction{producerID: p.ID, firstOffset: p.TxnFirstOffset, marker: -1})
 		}
