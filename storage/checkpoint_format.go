@@ -108,19 +108,20 @@ func splitLines(data []byte) [][]byte {
 // clip shortens what is quoted from a damaged file.
 func clip(b []byte) []byte { return b[:min(len(b), 80)] }
 
-// appendCheckpoint appends a whole checkpoint file with the given entries.
-func appendCheckpoint(dst []byte, entries []offsetLine) []byte {
+// appendCheckpointHead appends the beginning of a checkpoint file that has so many
+// lines.
+func appendCheckpointHead(dst []byte, lines int) []byte {
 	dst = strconv.AppendInt(dst, checkpointVersion, 10)
 	dst = append(dst, '\n')
-	dst = strconv.AppendInt(dst, int64(len(entries)), 10)
-	dst = append(dst, '\n')
-	for _, e := range entries {
-		dst = append(dst, e.tp.Topic...)
-		dst = append(dst, ' ')
-		dst = strconv.AppendInt(dst, int64(e.tp.Partition), 10)
-		dst = append(dst, ' ')
-		dst = strconv.AppendInt(dst, e.offset, 10)
-		dst = append(dst, '\n')
-	}
-	return dst
+	dst = strconv.AppendInt(dst, int64(lines), 10)
+	return append(dst, '\n')
+}
+
+func appendOffsetLine(dst []byte, l offsetLine) []byte {
+	dst = append(dst, l.tp.Topic...)
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, int64(l.tp.Partition), 10)
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, l.offset, 10)
+	return append(dst, '\n')
 }

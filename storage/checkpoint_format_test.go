@@ -99,7 +99,7 @@ func TestCheckpointsOfKafka(t *testing.T) {
 		for tp, offset := range offsets {
 			entries = append(entries, offsetLine{tp, offset})
 		}
-		got := appendCheckpoint(nil, entries)
+		got := formatCheckpoint(entries)
 		if sorted(got) != sorted(want) {
 			t.Errorf("%s: wrote\n%swhere Kafka wrote\n%s", file, got, want)
 		}
@@ -135,7 +135,7 @@ func FuzzParseCheckpoint(f *testing.F) {
 			}
 			entries = append(entries, offsetLine{tp, offset})
 		}
-		again, err := parseCheckpoint(appendCheckpoint(nil, entries))
+		again, err := parseCheckpoint(formatCheckpoint(entries))
 		if err != nil || !maps.Equal(again, offsets) {
 			t.Fatalf("%v became %v, %v", offsets, again, err)
 		}
@@ -143,4 +143,12 @@ func FuzzParseCheckpoint(f *testing.F) {
 			t.Fatalf("%d entries from %d bytes", len(offsets), len(data))
 		}
 	})
+}
+
+func formatCheckpoint(entries []offsetLine) []byte {
+	file := appendCheckpointHead(nil, len(entries))
+	for _, e := range entries {
+		file = appendOffsetLine(file, e)
+	}
+	return file
 }

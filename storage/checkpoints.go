@@ -51,9 +51,8 @@ type checkpoints struct {
 	stale    [checkpointKinds]map[protocol.TopicPartition]struct{}
 
 	// Reused by every write.
-	next  []int64
-	lines []offsetLine
-	buf   []byte
+	next []int64
+	buf  []byte
 }
 
 // load reads a checkpoint file. All lines count as stale until their log is
@@ -158,15 +157,21 @@ func (c *checkpoints) write(kind checkpointKind) error {
 		slices.SortFunc(c.hosted, func(a, b *hosted) int { return a.tp.Compare(b.tp) })
 		c.unsorted = false
 	}
-	c.lines, c.next = c.lines[:0], c.next[:0]
+	lines := 0
+	c.next = c.next[:0]
 	for _, h := range c.hosted {
 		offset := h.offset(kind)
 		c.next = append(c.next, offset)
 		if offset != noLine {
-			c.lines = append(c.lines, offsetLine{h.tp, offset})
+			lines++
 		}
 	}
-	c.buf = appendCheckpoint(c.buf[:0], c.lines)
+	c.buf = appendCheckpointHead(c.buf[:0], lines)
+	for i, h := range c.hosted {
+		if c.next[i] != noLine {
+			c.buf = appendOffsetLine(c.buf, offsetLine{h.tp, c.next[i]})
+		}
+	}
 	if err := vfs.WriteFileAtomic(c.dir.fs, c.dir.join(checkpointFiles[kind]), c.buf); err != nil {
 		return fmt.Errorf("write %s: %w", checkpointFiles[kind], storageError(err))
 	}
