@@ -36,6 +36,9 @@ func (c *collector) run(ctx context.Context) []Result {
 	}
 	c.maxBytes = int64(max(c.req.MaxBytes, 0))
 	c.minBytes = min(int64(c.req.MinBytes), c.maxBytes)
+	if c.full { // or growing to that would take several times as much
+		c.results, c.places = make([]Result, 0, c.set.size()), make([]uint32, 0, c.set.size())
+	}
 	c.pass(c.set.take(c.tokens))
 	if c.done() || c.req.MaxWait <= 0 || c.set.size() == 0 {
 		return c.finish()
@@ -80,8 +83,8 @@ func (c *collector) run(ctx context.Context) []Result {
 // refuse answers for every partition without looking at it.
 func (c *collector) refuse() []Result {
 	for t := range c.set.entries {
-		if e := &c.set.entries[t]; e.used {
-			c.results = append(c.results, Result{Key: e.key, Err: c.req.Refuse, ReadResult: nothing()})
+		if e := &c.set.entries[t]; e.used() {
+			c.results = append(c.results, Result{Key: e.key(), Err: c.req.Refuse, ReadResult: nothing()})
 			c.places = append(c.places, uint32(t))
 		}
 	}
@@ -110,7 +113,7 @@ func (c *collector) atSegmentEnd() bool {
 func (c *collector) pass(tokens []uint32) {
 	c.tokens = tokens
 	for i, t := range tokens {
-		if !c.set.entries[t].used {
+		if !c.set.entries[t].used() {
 			continue
 		}
 		if !c.full && c.bytes >= c.maxBytes && c.bytes > 0 {
@@ -178,7 +181,7 @@ func (r *Result) load() (err error) {
 func (c *collector) look(token uint32) {
 	e := &c.set.entries[token]
 	res, err := c.read(token)
-	result := Result{Key: e.key, Offset: e.want.Offset, Err: err, ReadResult: res}
+	result := Result{Key: e.key(), Offset: e.want.Offset, Err: err, ReadResult: res}
 	if res.Range.File != nil {
 		if c.held < maxHeld {
 			c.held++
@@ -239,9 +242,9 @@ func (c *collector) read(token uint32) (ReadResult, error) {
 
 func (c *collector) readOnce(e *entry) (ReadResult, error) {
 	if e.partition == nil {
-		topic, p, err := c.lookup(e.key, c.set.byID)
-		if topic != "" {
-			e.key.Topic = topic
+		name, p, err := c.lookup(e.key(), c.set.byID)
+		if name != "" {
+			e.topic.name = name
 		}
 		if err != nil {
 			return nothing(), err
@@ -269,7 +272,7 @@ func (c *collector) finish() []Result {
 		if r.Err != nil || more(e, &r.ReadResult) {
 			c.set.enqueue(c.places[i])
 		}
-		r.Key = e.key
+		r.Key = e.key()
 	}
 	return c.results
 }

@@ -34,7 +34,7 @@ type Manager struct {
 }
 
 // maxPartitions bounds the partitions of all sessions together, each of which takes
-// some 300 bytes. Who would have more does without a session.
+// some 250 bytes. Who would have more does without a session.
 const maxPartitions = 250_000
 
 // session is a client's session. Its fields are guarded by Manager.mu, except

@@ -3,31 +3,52 @@ package fetch
 import (
 	"slices"
 	"sync"
+
+	"github.com/gracchus-mq/gracchus/protocol"
 )
+
+// topic is a topic of a set. Its partitions share it.
+type topic struct {
+	name       string
+	id         protocol.TopicID
+	partitions int // of it in the set
+}
+
+// partitionID is a partition as its set knows it.
+type partitionID struct {
+	topic  *topic
+	number int32
+}
 
 // entry is one partition of a set. Its position in the set is its token.
 type entry struct {
-	key       Key
-	want      Want
-	used      bool
-	partition Partition // the last one looked up; nil if that failed
+	partitionID // its topic is nil while the token is not used
+	want        Want
+	partition   Partition // the last one looked up; nil if that failed
 
 	// What the client was last told, for sessions: a response leaves out
 	// partitions that are still so. −1 before the first and after an error.
 	highWatermark, logStart int64
 }
 
+func (e *entry) used() bool { return e.topic != nil }
+
+func (e *entry) key() Key {
+	return Key{Topic: e.topic.name, ID: e.topic.id, Partition: e.number}
+}
+
 // set is the partitions that somebody fetches from, a session or a request
 // without one.
 //
-// The fetching goroutine owns entries, index and spare; a session makes sure
-// that there is one at a time. The queue is shared with those who move
+// The fetching goroutine owns entries, topics, index and spare; a session makes
+// sure that there is one at a time. The queue is shared with those who move
 // partitions, under mu, which is a leaf: nothing is called while it is held.
 type set struct {
 	byID    bool
 	entries []entry
-	index   map[Key]uint32 // by mapKey
-	spare   []uint32       // unused positions in entries
+	topics  map[Key]*topic         // by topicKey
+	index   map[partitionID]uint32 // tokens
+	spare   []uint32               // unused positions in entries
 
 	mu      sync.Mutex
 	queued  []bool      // by token: is in queue
@@ -40,7 +61,8 @@ func newSet(byID bool, size int) *set {
 	return &set{
 		byID:    byID,
 		entries: make([]entry, 0, size),
-		index:   make(map[Key]uint32, size),
+		topics:  map[Key]*topic{},
+		index:   make(map[partitionID]uint32, size),
 		queued:  make([]bool, 0, size),
 		watched: make([]Partition, 0, size),
 		queue:   make([]uint32, 0, size),
@@ -48,31 +70,36 @@ func newSet(byID bool, size int) *set {
 	}
 }
 
-// mapKey is the part of a key that identifies the partition in this set.
-func (s *set) mapKey(k Key) Key {
+// topicKey is the part of a key that identifies the topic in this set.
+func (s *set) topicKey(k Key) Key {
 	if s.byID {
-		k.Topic = ""
-	} else {
-		k.ID = [16]byte{}
+		return Key{ID: k.ID}
 	}
-	return k
+	return Key{Topic: k.Topic}
 }
 
 // put adds a partition or changes what is wanted of it, and queues it.
 func (s *set) put(p *PartitionRequest) {
-	k := s.mapKey(p.Key)
-	token, known := s.index[k]
+	k := s.topicKey(p.Key)
+	t := s.topics[k]
+	if t == nil {
+		t = &topic{name: p.Topic, id: p.ID}
+		s.topics[k] = t
+	}
+	at := partitionID{t, p.Partition}
+	token, known := s.index[at]
 	if !known {
-		token = s.place()
-		s.index[k] = token
-		s.entries[token] = entry{key: p.Key, used: true, highWatermark: -1, logStart: -1}
+		token = s.free()
+		s.index[at] = token
+		t.partitions++
+		s.entries[token] = entry{partitionID: at, highWatermark: -1, logStart: -1}
 	}
 	s.entries[token].want = p.Want
 	s.enqueue(token)
 }
 
-// place returns an unused token.
-func (s *set) place() uint32 {
+// free returns an unused token.
+func (s *set) free() uint32 {
 	if n := len(s.spare); n > 0 {
 		token := s.spare[n-1]
 		s.spare = s.spare[:n-1]
@@ -88,12 +115,16 @@ func (s *set) place() uint32 {
 
 // remove forgets a partition.
 func (s *set) remove(k Key) {
-	k = s.mapKey(k)
-	token, known := s.index[k]
+	t := s.topics[s.topicKey(k)]
+	at := partitionID{t, k.Partition}
+	token, known := s.index[at]
 	if !known {
 		return
 	}
-	delete(s.index, k)
+	delete(s.index, at)
+	if t.partitions--; t.partitions == 0 {
+		delete(s.topics, s.topicKey(k))
+	}
 	s.disarm(token)
 	s.entries[token] = entry{}
 	s.spare = append(s.spare, token)
@@ -104,7 +135,7 @@ func (s *set) size() int { return len(s.index) }
 // close takes back all watches.
 func (s *set) close() {
 	for token := range s.entries {
-		if s.entries[token].used {
+		if s.entries[token].used() {
 			s.disarm(uint32(token))
 		}
 	}
