@@ -37,6 +37,15 @@ func TestTenThousandPartitions(t *testing.T) {
 			if took := time.Since(begin); took > 60*time.Second {
 				t.Errorf("creating took %v", took)
 			}
+			expectMemory := func(what string, most int) {
+				t.Helper()
+				got := b.Memory("VmHWM")
+				t.Logf("%s: %d MB at most", what, got/1e6)
+				if target.Name != "kafka" && got > most {
+					t.Errorf("%s: the broker had %d MB, more than %d", what, got/1e6, most/1e6)
+				}
+			}
+			expectMemory("created", 80e6)
 			const written = 6
 			write := func(from, to int) { // a record to each partition, each time
 				t.Helper()
@@ -55,8 +64,10 @@ func TestTenThousandPartitions(t *testing.T) {
 				client.Close()
 			}
 			write(0, 2)
+			expectMemory("written to by idempotent producers", 100e6)
 			b.StopCleanly(t)
 			b = target.Start(t, o)
+			expectMemory("loaded", 106e6)
 			write(2, 4)
 			b.Kill()
 			if target.Name == "kafka" {

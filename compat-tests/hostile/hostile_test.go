@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,36 +48,15 @@ func attack(t *testing.T, properties ...string) *victim {
 	for range 50 { // the pools and what else is made once
 		v.produce(c, "t", batch(0, []byte("warm")))
 	}
-	v.quiet = v.memory("VmRSS")
+	v.quiet = v.Memory("VmRSS")
 	return v
-}
-
-// memory is a line of /proc/PID/status, in bytes: VmRSS is what the process has now,
-// VmHWM the most that it has had.
-func (v *victim) memory(line string) int {
-	v.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", v.Pid()))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	for l := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(l, line+":"); ok {
-			kib, err := strconv.Atoi(strings.Fields(rest)[0])
-			if err != nil {
-				v.t.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	v.t.Fatalf("no %s in\n%s", line, status)
-	return 0
 }
 
 // expectGrowth fails if the broker has ever had more than that much memory beyond
 // what it had at first.
 func (v *victim) expectGrowth(most int) {
 	v.t.Helper()
-	grown := v.memory("VmHWM") - v.quiet
+	grown := v.Memory("VmHWM") - v.quiet
 	v.t.Logf("memory: %d MiB at first, %d MiB more at most", v.quiet>>20, grown>>20)
 	if grown > most {
 		v.t.Errorf("memory has grown by %d MiB, more than %d", grown>>20, most>>20)

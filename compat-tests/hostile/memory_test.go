@@ -56,7 +56,7 @@ func TestLargeFrames(t *testing.T) {
 						slow = took
 						t.Logf("%s took %v", f.name, took.Round(time.Millisecond))
 					}
-					if grown := v.memory("VmHWM") - v.quiet; grown > oneFrame {
+					if grown := v.Memory("VmHWM") - v.quiet; grown > oneFrame {
 						t.Fatalf("%s: memory has grown by %d MiB", f.name, grown>>20)
 					}
 				}
