@@ -64,10 +64,10 @@ func TestTenThousandPartitions(t *testing.T) {
 				client.Close()
 			}
 			write(0, 2)
-			expectMemory("written to by idempotent producers", 100e6)
+			expectMemory("written to by idempotent producers", 105e6)
 			b.StopCleanly(t)
 			b = target.Start(t, o)
-			expectMemory("loaded", 106e6)
+			expectMemory("loaded", 115e6)
 			write(2, 4)
 			b.Kill()
 			if target.Name == "kafka" {
