@@ -289,8 +289,15 @@ func (l *Log) loadEpochs() error {
 		return err
 	}
 	l.epochs.dirty, l.unwritten = true, true
+	last, torn := int64(-1), false
 	for _, s := range l.list() {
-		err := s.eachHeader(0, s.size.Load(), func(h header) { l.epochs.note(h.epoch, h.base) })
+		err := s.eachHeader(0, s.size.Load(), func(h header) {
+			// Recovery will cut the log there: what follows says nothing about it.
+			if torn = torn || checkOffsets(s.base, last, h) != nil; !torn {
+				l.epochs.note(h.epoch, h.base)
+				last = h.last
+			}
+		})
 		if err != nil {
 			l.logger().Warn("collecting the leader epochs ends early", "error", err)
 			return nil // recovery, if it is due, says more
