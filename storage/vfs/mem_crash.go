@@ -9,10 +9,15 @@ import (
 // Crash returns what a power loss at this moment could leave, on a new file
 // system where everything is durable and nothing is open or locked. What was
 // synced is there. Each unsynced operation on a name and each unsynced
-// truncation is there or not; of each unsynced write any of its bytes may be
+// truncation is there or not; of each unsynced write any of its sectors may be
 // there, and where they are not, the file may still have grown, by zeros. rng
 // decides, so that a seed repeats a crash. The Mem itself goes on, so that many
 // crashes can be drawn from one moment.
+//
+// Disks write whole sectors of at least 512 bytes. Most files of a test would fit
+// into one, so that some crashes have smaller sectors. None has fewer than five
+// bytes: it could be the leader epoch of a batch and nothing else, the only field
+// whose loss neither Kafka's checksum nor the fields beside it give away.
 func (m *Mem) Crash(rng *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -25,6 +30,8 @@ func (m *Mem) Crash(rng *rand.Rand) *Mem {
 	// find other faults than the even mixture.
 	odds := []float64{0, 0.1, 0.5, 0.9, 1}
 	c.keepName, c.keepData = odds[rng.IntN(len(odds))], odds[rng.IntN(len(odds))]
+	sectors := []int64{5, 64, 512}
+	c.sector = sectors[rng.IntN(len(sectors))]
 	for _, op := range m.pending {
 		if c.chance(c.keepName) {
 			op.apply(c.namesOf)
@@ -80,6 +87,7 @@ func (m *Mem) successor(root *memNode) *Mem {
 type crash struct {
 	rng                *rand.Rand
 	keepName, keepData float64
+	sector             int64                            // bytes that are written together
 	names              map[*memNode]map[string]*memNode // surviving names of each directory
 	survivors          map[*memNode]*memNode
 }
@@ -119,7 +127,7 @@ func (c *crash) survivor(n *memNode) *memNode {
 }
 
 // keepSome applies what is left of one unsynced operation: all of it, or of a
-// write some of its bytes.
+// write some of its sectors.
 func (c *crash) keepSome(op dataOp, disk *content) {
 	if op.data == nil {
 		if c.chance(c.keepData) {
@@ -131,14 +139,16 @@ func (c *crash) keepSome(op dataOp, disk *content) {
 		op.apply(disk)
 		return
 	}
-	for i := 0; i < len(op.data); {
-		n := min(len(op.data)-i, 1+c.rng.IntN(len(op.data)))
+	end := op.off + int64(len(op.data))
+	for at := op.off; at < end; {
+		next := at + 1 + c.rng.Int64N(end-op.off)
+		next = min(end, (next+c.sector-1)/c.sector*c.sector)
 		if c.chance(c.keepData) {
-			disk.writeAt(op.data[i:i+n], op.off+int64(i))
+			disk.writeAt(op.data[at-op.off:next-op.off], at)
 		}
-		i += n
+		at = next
 	}
-	if end := op.off + int64(len(op.data)); end > disk.size && c.chance(0.5) {
+	if end > disk.size && c.chance(0.5) {
 		disk.truncate(end)
 	}
 }
