@@ -2,7 +2,6 @@ package commitlog
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -16,29 +15,22 @@ import (
 // a crash does without it; truncation needs no room; and a log that could not be
 // opened or closed can be once there is room.
 func TestModelOnFullDisk(t *testing.T) {
-	seeds := uint64(500)
-	if testing.Short() {
-		seeds = 100
-	}
-	for seed := range seeds {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			t.Parallel()
-			m := newModel(t, seed)
-			m.scarce = true
-			lowered := m.o.OnTruncate
-			m.log.onTruncate = func() error {
-				// A log that ends below the start offset that is written down counts as lost.
-				if m.pointStart <= m.log.EndOffset() && m.rng.IntN(3) == 0 {
-					return vfs.ErrNoSpace
-				}
-				return lowered()
+	eachSeed(t, 500, 100, func(t *testing.T, seed uint64) {
+		m := newModel(t, seed)
+		m.scarce = true
+		lowered := m.o.OnTruncate
+		m.log.onTruncate = func() error {
+			// A log that ends below the start offset that is written down counts as lost.
+			if m.pointStart <= m.log.EndOffset() && m.rng.IntN(3) == 0 {
+				return vfs.ErrNoSpace
 			}
-			m.o.OnTruncate = m.log.onTruncate
-			for m.refused == 0 {
-				m.run(80)
-			}
-		})
-	}
+			return lowered()
+		}
+		m.o.OnTruncate = m.log.onTruncate
+		for m.refused == 0 {
+			m.run(80)
+		}
+	})
 }
 
 // plenty is more than a model writes.

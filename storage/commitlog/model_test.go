@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,20 +23,38 @@ import (
 // there; after a power loss a beginning of the log that holds at least what was
 // synced.
 //
-// A failure names its seed: run it alone with -run 'TestModel/seed=N$'. What a full
-// disk adds is in model_full_test.go.
+// A failure names its seed: run it alone with GRACCHUS_POWERLOSS_SEEDS=1 and
+// GRACCHUS_POWERLOSS_FROM=seed, which choose how many seeds are tried and where they
+// begin. What a full disk adds is in model_full_test.go.
 
 func TestModel(t *testing.T) {
-	seeds := uint64(60)
+	eachSeed(t, 60, 20, func(t *testing.T, seed uint64) { newModel(t, seed).run(120) })
+}
+
+// eachSeed runs a test for so many seeds, unless the environment wants others.
+func eachSeed(t *testing.T, seeds, short uint64, test func(t *testing.T, seed uint64)) {
 	if testing.Short() {
-		seeds = 20
+		seeds = short
 	}
-	for seed := range seeds {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+	from := envInt(t, "GRACCHUS_POWERLOSS_FROM", 0)
+	for i := range envInt(t, "GRACCHUS_POWERLOSS_SEEDS", seeds) {
+		t.Run(fmt.Sprintf("seed=%d", from+i), func(t *testing.T) {
 			t.Parallel()
-			newModel(t, seed).run(120)
+			test(t, from+i)
 		})
 	}
+}
+
+func envInt(t *testing.T, name string, otherwise uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
 
 type model struct {
