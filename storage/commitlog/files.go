@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -261,6 +262,25 @@ func (f *cachedFile) rename(more string) error {
 	}
 	f.suffix += more
 	return nil
+}
+
+// remove removes the file, if there is one. Nobody may be using it; it can be created
+// again.
+func (f *cachedFile) remove() error {
+	f.close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.dir.remove(f.name()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// replace gives the file, which nobody may be using, a new content at once: see
+// vfs.ReplaceFile.
+func (f *cachedFile) replace(data []byte) error {
+	f.close()
+	return vfs.ReplaceFile(f.dir.fs, f.path(), data)
 }
 
 // path is for messages.

@@ -35,7 +35,7 @@ type entryFile struct {
 	max   int // entries
 
 	mu    sync.RWMutex
-	held  bool   // nothing is written before seal
+	held  bool   // there is no file before seal
 	count int    // entries, in the file and in tail; −1 until somebody asks
 	tail  []byte // entries that are not in the file yet, always the last ones
 }
@@ -149,18 +149,26 @@ func (e *entryFile) flushLocked() error {
 	return nil
 }
 
-// hold keeps new entries in memory until seal.
-func (e *entryFile) hold() {
+// hold empties the index and removes its file. Entries are kept in memory, and seal
+// makes a file of all of them at once, so that there is none that is not whole.
+func (e *entryFile) hold() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.held = true
+	e.held, e.count, e.tail = true, 0, nil
+	return e.file.remove()
 }
 
 // seal writes what is only in memory and cuts the file to what is used.
 func (e *entryFile) seal() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.held = false
+	if e.held {
+		if err := e.file.replace(e.tail); err != nil {
+			return err
+		}
+		e.held, e.tail = false, nil
+		return nil
+	}
 	n, err := e.load()
 	if err != nil {
 		return err

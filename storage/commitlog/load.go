@@ -161,9 +161,12 @@ func (l *Log) listFiles() ([]diskFile, error) {
 	}
 	var files []diskFile
 	for _, e := range entries {
-		if f, ok := parseFileName(e.Name()); ok && !e.IsDir() {
+		f, ok := parseFileName(e.Name())
+		unfinished, tmp := strings.CutSuffix(e.Name(), ".tmp")
+		switch _, index := parseFileName(unfinished); {
+		case ok && !e.IsDir():
 			files = append(files, f)
-		} else if e.Name() == epochsFile+".tmp" || e.Name() == metadataFile+".tmp" {
+		case tmp && (index || unfinished == epochsFile || unfinished == metadataFile):
 			if err := l.dir.fs.Remove(l.dir.join(e.Name())); err != nil {
 				return nil, err
 			}

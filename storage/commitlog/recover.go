@@ -19,9 +19,9 @@ import (
 // the batches do, and nothing that was durable below the recovery point is lost.
 func (l *Log) recoverSegments(o Options, due map[int64]bool) error {
 	all := l.list()
-	unsynced, point := len(all), int64(0)
+	unsynced, point, trusted := len(all), int64(0), int64(math.MaxInt64)
 	if !o.Clean {
-		unsynced, point = max(0, floor(all, o.RecoveryPoint)), o.RecoveryPoint
+		unsynced, point, trusted = max(0, floor(all, o.RecoveryPoint)), o.RecoveryPoint, o.RecoveryPoint
 	}
 	for i, s := range all {
 		if i > unsynced && l.tornFrom(s, o) {
@@ -32,7 +32,7 @@ func (l *Log) recoverSegments(o Options, due map[int64]bool) error {
 				point = s.base // its indexes are built anew from there
 			}
 			l.publish(all[:i+1])
-			cut, err := l.recoverSegment(s, point, o.RecoveryPoint)
+			cut, err := l.recoverSegment(s, point, trusted)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func (l *Log) recoverSegments(o Options, due map[int64]bool) error {
 		}
 		if !whole {
 			due[s.base] = true // not as clean as it was said to be
-			if _, err := l.recoverSegment(s, s.base, o.RecoveryPoint); err != nil {
+			if _, err := l.recoverSegment(s, s.base, trusted); err != nil {
 				return err
 			}
 		}
@@ -126,14 +126,6 @@ func (l *Log) recoverSegment(s *segment, point, trusted int64) (cut bool, err er
 	if err != nil {
 		return false, err
 	}
-	defer func() {
-		if err != nil && from == 0 {
-			// Half an index must not pass for a whole one when this is done again: a
-			// segment without one is recovered wherever it lies.
-			l.dir.remove(fileName(s.base, indexSuffix))
-			l.dir.fs.SyncDir(l.dir.join(""))
-		}
-	}()
 	if at := l.end.Load(); l.producers.EndOffset() != at || at == 0 {
 		if err := l.rebuildProducers(at); err != nil {
 			return false, err
@@ -154,21 +146,18 @@ func (l *Log) recoverSegment(s *segment, point, trusted int64) (cut bool, err er
 		s.size.Store(valid)
 	}
 	if from == 0 && trusted > s.base {
-		// The offset index, by which resume judges, comes after what it vouches for.
+		// The offset index vouches for the others and comes after them.
 		if err := s.sealOthers(); err != nil {
 			return cut, err
 		}
-		if err := s.syncIndexes(); err != nil {
+		if err := s.syncOthers(); err != nil {
+			return cut, err
+		}
+		if err := l.dir.fs.SyncDir(l.dir.join("")); err != nil {
 			return cut, err
 		}
 	}
-	if err := s.seal(); err != nil {
-		return cut, err
-	}
-	if from == 0 && trusted > s.base {
-		return cut, s.syncIndexes()
-	}
-	return cut, nil
+	return cut, s.seal()
 }
 
 // replay reads a segment from a position on, where the log ends as far as it is

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -288,4 +289,108 @@ func TestRetentionOfAllIsDurable(t *testing.T) {
 			return
 		}
 	}
+}
+
+// A segment below the recovery point that has lost its index gets it back whole, or
+// has none: what a kill or a power loss leaves of a recovery is not taken for it.
+func TestInterruptedIndexRebuild(t *testing.T) {
+	base := vfs.NewMem()
+	must(t, base.MkdirAll("/logs/t-0", 0o755))
+	must(t, base.SyncDir("/"))
+	must(t, base.SyncDir("/logs"))
+	o := testOptions(base)
+	o.Config.SegmentBytes = 60_000
+	o.Config.IndexIntervalBytes = 0
+	l := mustOpen(t, o)
+	for i := int64(0); len(l.list()) < 3; i++ {
+		b := record.NewBuilder().SetProducer(1, 0, int32(i)).SetTransactional()
+		b.Append(1000+i, nil, []byte("v"))
+		batch, err := b.Build()
+		must(t, err)
+		appendTo(t, l, batch, 0)
+		if i%50 == 0 {
+			_, err = l.AppendAsLeader(record.EndTxnMarker(1, 0, 1, false, 1000+i), 0, record.Coordinator)
+			must(t, err)
+		}
+	}
+	must(t, l.Sync(l.EndOffset()))
+	o.RecoveryPoint = l.RecoveryPoint()
+	if o.RecoveryPoint < l.active().base || l.active().base == 0 {
+		t.Fatalf("the recovery point is %d", o.RecoveryPoint)
+	}
+	l.Abandon()
+	suffixes := []string{indexSuffix, timeSuffix, txnSuffix}
+	indexes := func(mem *vfs.Mem) (all [3][]byte) {
+		for i, suffix := range suffixes {
+			all[i], _ = vfs.ReadFile(mem, filepath.Join(o.Dir, fileName(0, suffix)), 1<<20)
+		}
+		return all
+	}
+	whole := indexes(base)
+	if len(whole[0]) <= blockSize || len(whole[1]) <= blockSize || len(whole[2]) <= 10*txnEntrySize {
+		t.Fatalf("the indexes have only %d, %d and %d bytes", len(whole[0]), len(whole[1]), len(whole[2]))
+	}
+	for lost, damage := range map[string]func(mem *vfs.Mem) error{
+		"no index":     func(mem *vfs.Mem) error { return mem.Remove(filepath.Join(o.Dir, fileName(0, indexSuffix))) },
+		"torn aborted": func(mem *vfs.Mem) error { return tear(mem, filepath.Join(o.Dir, fileName(0, txnSuffix))) },
+		"no index, none aborted": func(mem *vfs.Mem) error {
+			return errors.Join(mem.Remove(filepath.Join(o.Dir, fileName(0, indexSuffix))), mem.Remove(filepath.Join(o.Dir, fileName(0, txnSuffix))))
+		},
+	} {
+		for _, clean := range []bool{false, true} {
+			interrupted := 0
+			for n := int64(1); ; n++ {
+				mem := base.Kill()
+				must(t, damage(mem))
+				must(t, mem.SyncDir(o.Dir))
+				faults := vfs.NewFaults(mem)
+				o := o
+				o.FS, o.Clean = faults, clean
+				changes := int64(0)
+				faults.Inject(func(c vfs.Call) error {
+					if c.Op.Changes() {
+						changes++
+					}
+					if changes == n && c.Op == vfs.OpWrite {
+						return &vfs.ShortWrite{N: c.Len / 2, Err: vfs.ErrInjected}
+					}
+					if changes >= n {
+						return vfs.ErrInjected
+					}
+					return nil
+				})
+				l, err := Open(o)
+				if err == nil {
+					l.Abandon()
+					break
+				}
+				interrupted++
+				rng := rand.New(rand.NewPCG(uint64(n), 3))
+				for how, left := range map[string]*vfs.Mem{"kill": mem.Kill(), "power loss": mem.Crash(rng)} {
+					o.FS = left
+					l, err := Open(o)
+					must(t, err)
+					l.Abandon()
+					for i, got := range indexes(left) {
+						if !bytes.Equal(got, whole[i]) {
+							t.Errorf("%s, clean %v: a %s at change %d leaves %d bytes of %s, of %d", lost, clean, how, n, len(got), suffixes[i], len(whole[i]))
+						}
+					}
+				}
+			}
+			if interrupted < 5 {
+				t.Errorf("%s: only %d changes", lost, interrupted)
+			}
+		}
+	}
+}
+
+// tear damages the entry in the middle of a transaction index.
+func tear(mem *vfs.Mem, name string) error {
+	data, err := vfs.ReadFile(mem, name, 1<<20)
+	if err != nil {
+		return err
+	}
+	data[len(data)/txnEntrySize/2*txnEntrySize] = 9
+	return vfs.WriteFile(mem, name, data, true)
 }

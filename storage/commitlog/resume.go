@@ -31,16 +31,15 @@ func (l *Log) resume(s *segment, point, trusted int64) (position int64, err erro
 	l.end.Store(s.base)
 	s.sinceIndex = 0
 	s.setNewest(stamp{record.NoTimestamp, s.base})
-	if err := s.offsets.reset(); err != nil {
-		return 0, err
+	if trusted <= s.base {
+		err = s.offsets.reset()
+	} else if err = s.offsets.hold(); err == nil {
+		// If this recovery ends before it is done, nothing but a missing offset index
+		// tells the next one to do it again.
+		err = l.dir.fs.SyncDir(l.dir.join(""))
 	}
-	if trusted > s.base {
-		// A power loss before they are complete must not leave an offset index that
-		// vouches for the others: it is empty until they are durable.
-		if err := s.offsets.file.sync(); err != nil {
-			return 0, err
-		}
-		s.offsets.hold()
+	if err != nil {
+		return 0, err
 	}
 	return 0, errors.Join(s.times.reset(), s.txns.cut(0))
 }

@@ -232,10 +232,16 @@ func (s *segment) sealOthers() error {
 
 // syncIndexes makes the indexes of a sealed segment durable.
 func (s *segment) syncIndexes() error {
-	for _, f := range []*cachedFile{s.offsets.file, s.times.file} {
-		if err := f.sync(); err != nil {
-			return err
-		}
+	if err := s.offsets.file.sync(); err != nil {
+		return err
+	}
+	return s.syncOthers()
+}
+
+// syncOthers makes the indexes durable but for that of offsets.
+func (s *segment) syncOthers() error {
+	if err := s.times.file.sync(); err != nil {
+		return err
 	}
 	if s.txns.exists() {
 		if err := s.txns.file.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
