@@ -26,7 +26,8 @@ var recordTraffic = flag.String("record-traffic", "",
 // followers come by way of the relay too: it is what the broker advertises.
 func startRecorded(t *testing.T, target harness.Target, o harness.Options) *harness.Broker {
 	t.Helper()
-	kafka, zookeeper := &recording{frames: map[string][]byte{}}, &recording{frames: map[string][]byte{}}
+	kafka := &recording{frames: map[string][]byte{}, common: func(kind string) bool { return strings.HasPrefix(kind, "reply ") }}
+	zookeeper := &recording{frames: map[string][]byte{}, common: func(string) bool { return true }}
 	name, _, _ := strings.Cut(strings.TrimPrefix(t.Name(), "Test"), "/")
 	t.Cleanup(func() {
 		kafka.write(t, filepath.Join(*recordTraffic, "kafka", name+".txt"))
@@ -53,7 +54,8 @@ const maxKept = 2 << 10
 // recording keeps the smallest frame of each kind.
 type recording struct {
 	mu     sync.Mutex
-	frames map[string][]byte // by kind
+	frames map[string][]byte      // by kind
+	common func(kind string) bool // the broker sends frames of this kind whoever the client is
 }
 
 func (r *recording) keep(kind string, frame []byte) {
@@ -65,17 +67,42 @@ func (r *recording) keep(kind string, frame []byte) {
 }
 
 // write writes a line for each frame: its kind, a colon and the frame in base64.
+// Common ones that another file of the folder has are left out.
 func (r *recording) write(t *testing.T, file string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	elsewhere := kindsBeside(t, file)
 	lines := []string{fmt.Sprintf("# Recorded by scripts/record-traffic in %s.\n", t.Name())}
 	for kind, frame := range r.frames {
-		lines = append(lines, kind+": "+base64.StdEncoding.EncodeToString(frame)+"\n")
+		if !r.common(kind) || !elsewhere[kind] {
+			lines = append(lines, kind+": "+base64.StdEncoding.EncodeToString(frame)+"\n")
+		}
 	}
 	slices.Sort(lines[1:])
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "")), 0o644); err != nil {
 		t.Error(err)
 	}
+}
+
+// kindsBeside returns the kinds of the frames in the other files of a folder.
+func kindsBeside(t *testing.T, file string) map[string]bool {
+	kinds := map[string]bool{}
+	others, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.txt"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, other := range others {
+		text, err := os.ReadFile(other)
+		if err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if kind, _, found := strings.Cut(line, ": "); found && other != file {
+				kinds[kind] = true
+			}
+		}
+	}
+	return kinds
 }
 
 // magnitude tells frames apart by size, roughly: by a power of 4 that it is less than.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
+	"sort"
 	"sync"
 
 	"github.com/gracchus-mq/gracchus/storage/vfs"
@@ -67,52 +69,47 @@ func (e *entryFile) len() (int, error) {
 	return e.load()
 }
 
+// open returns the file, to be released, and how many entries its size allows.
+func (e *entryFile) open() (file vfs.File, room int, err error) {
+	file, err = e.file.acquire()
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := file.Size()
+	if err != nil {
+		e.file.release()
+		return nil, 0, err
+	}
+	return file, int(size) / e.width, nil
+}
+
 // load finds the number of entries in the file. mu must be held for writing.
 func (e *entryFile) load() (int, error) {
 	if e.count >= 0 {
 		return e.count, nil
 	}
-	file, err := e.file.acquire()
+	file, n, err := e.open()
 	if err != nil {
 		return 0, err
 	}
 	defer e.file.release()
-	size, err := file.Size()
+	block := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(block)
+	unwritten := func(i int) bool {
+		if err == nil {
+			err = readFull(file, block[:e.width], int64(i*e.width))
+		}
+		return err == nil && !slices.ContainsFunc(block[:e.width], func(b byte) bool { return b != 0 })
+	}
+	// No file has room for only one entry unless it was cut; then zeros are an entry.
+	if n > 1 && unwritten(n-1) {
+		n = sort.Search(n-1, unwritten)
+	}
 	if err != nil {
 		return 0, err
 	}
-	n := int(size) / e.width
-	block := blocks.Get().(*[blockSize]byte)
-	defer blocks.Put(block)
-	zero := func(i int) (bool, error) {
-		raw := block[:e.width]
-		if err := readFull(file, raw, int64(i*e.width)); err != nil {
-			return false, err
-		}
-		for _, b := range raw {
-			if b != 0 {
-				return false, nil
-			}
-		}
-		return true, nil
-	}
-	lo, hi := 0, n // entries before lo are written, those from hi on are not
-	if n == 1 {
-		lo = 1 // no file is so small unless it was cut; then zeros are an entry
-	}
-	for probe := n - 1; lo < hi; probe = lo + (hi-lo)/2 {
-		empty, err := zero(probe)
-		if err != nil {
-			return 0, err
-		}
-		if empty {
-			hi = probe
-		} else {
-			lo = probe + 1
-		}
-	}
-	e.count = lo
-	return lo, nil
+	e.count = n
+	return n, nil
 }
 
 // append adds an entry, which must be greater than the last one.
@@ -205,27 +202,23 @@ func (e *entryFile) cut(n int) error {
 func (e *entryFile) keep(valid func(entry []byte) bool) (n int, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	file, err := e.file.acquire()
+	file, room, err := e.open()
 	if err != nil {
 		return 0, err
 	}
 	defer e.file.release()
-	size, err := file.Size()
-	if err != nil {
-		return 0, err
-	}
 	block := blocks.Get().(*[blockSize]byte)
 	defer blocks.Put(block)
-	perBlock, most := blockSize/e.width, int(size)/e.width
-	for more := true; more && n < most; {
-		entries := block[:min(perBlock, most-n)*e.width]
+	for more := true; more && n < room; {
+		entries := block[:min(blockSize/e.width, room-n)*e.width]
 		if err := readFull(file, entries, int64(n*e.width)); err != nil {
 			return 0, err
 		}
-		for ; more && len(entries) > 0; entries = entries[e.width:] {
-			if more = valid(entries[:e.width]); more {
-				n++
+		for entry := range slices.Chunk(entries, e.width) {
+			if more = valid(entry); !more {
+				break
 			}
+			n++
 		}
 	}
 	e.count, e.tail = n, nil
