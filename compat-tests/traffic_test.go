@@ -78,6 +78,9 @@ func (r *recording) write(t *testing.T, file string) {
 			lines = append(lines, kind+": "+base64.StdEncoding.EncodeToString(frame)+"\n")
 		}
 	}
+	if len(lines) == 1 {
+		return
+	}
 	slices.Sort(lines[1:])
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "")), 0o644); err != nil {
 		t.Error(err)

@@ -234,17 +234,14 @@ func FuzzConvertSet(f *testing.F) {
 		})
 		before := bytes.Clone(set)
 		b, _, err := ValidateForLeader(set, r)
-		if err != nil || b == nil {
-			return
+		if err != nil || b == nil || Batch(before).Magic() > 1 {
+			return // a batch of today is not opened here
 		}
 		// What was made passes as a batch of today, and says what the set said.
 		r.ProduceVersion = 11
 		r.Full = true
 		if _, _, err := ValidateForLeader(bytes.Clone(b), r); err != nil {
 			t.Fatalf("%x became %x: %v", before, []byte(b), err)
-		}
-		if Batch(before).Magic() > 1 {
-			return
 		}
 		records := 0
 		for rest := before; ; {
