@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -99,6 +100,13 @@ func FuzzParseTopicPartitionDir(f *testing.F) {
 	f.Add("topic-0")
 	f.Add("a-b-12")
 	f.Add("a-007")
+	names, err := os.ReadFile("../storage/testdata/kafka-3.9.2/clean/d1/subdirectories")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for name := range strings.FieldsSeq(string(names)) {
+		f.Add(name)
+	}
 	f.Fuzz(func(t *testing.T, name string) {
 		tp, ok := ParseTopicPartitionDir(name)
 		if !ok {

@@ -89,6 +89,15 @@ func FuzzParseDirName(f *testing.F) {
 	for _, name := range []string{"orders-0", "a-b-12", "orders-3.0123-delete", "x-1.y-future", "x-1.y-stray", "lost+found"} {
 		f.Add(name)
 	}
+	for _, dir := range []string{"d1", "d2"} {
+		names, err := os.ReadFile("testdata/kafka-3.9.2/clean/" + dir + "/subdirectories")
+		if err != nil {
+			f.Fatal(err)
+		}
+		for name := range strings.FieldsSeq(string(names)) {
+			f.Add(name)
+		}
+	}
 	f.Fuzz(func(t *testing.T, name string) {
 		got, kind, err := parseDirName(name)
 		if err != nil {

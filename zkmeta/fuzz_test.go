@@ -1,6 +1,7 @@
 package zkmeta
 
 import (
+	"path"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,10 +15,15 @@ import (
 
 // seed adds what a real broker wrote under a path that match accepts.
 func seed(f *testing.F, match func(path string) bool, more ...string) {
-	for _, n := range kafkaTree(f) {
+	found := false
+	for _, n := range append(kafkaTree(f), passingNodes(f)...) {
 		if n.data != nil && match(n.path) {
 			f.Add(n.data)
+			found = true
 		}
+	}
+	if !found {
+		f.Fatal("no broker has written such a node")
 	}
 	for _, s := range more {
 		f.Add([]byte(s))
@@ -152,7 +158,8 @@ func FuzzConfigChange(f *testing.F) {
 }
 
 func FuzzPartitionLists(f *testing.F) {
-	f.Add([]byte(`{"version":1,"partitions":[{"topic":"t","partition":1}]}`))
+	seed(f, func(p string) bool { return p == PreferredElectionPath || under(ISRChangesPath+"/")(p) },
+		`{"version":1,"partitions":[{"topic":"t","partition":1}]}`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := DecodeISRChange(data)
 		list2, err2 := DecodePreferredElection(data)
@@ -166,7 +173,7 @@ func FuzzPartitionLists(f *testing.F) {
 }
 
 func FuzzReassignment(f *testing.F) {
-	f.Add([]byte(`{"version":1,"partitions":[{"topic":"t","partition":1,"replicas":[2,1]}]}`))
+	seed(f, under(ReassignPartitionsPath), `{"version":1,"partitions":[{"topic":"t","partition":1,"replicas":[2,1]}]}`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if r, err := DecodeReassignment(data); err == nil {
 			roundTrip(t, r, EncodeReassignment, DecodeReassignment)
@@ -175,7 +182,7 @@ func FuzzReassignment(f *testing.F) {
 }
 
 func FuzzLogDirEvent(f *testing.F) {
-	f.Add([]byte(`{"version":1,"broker":3,"event":1}`))
+	seed(f, under(LogDirEventsPath+"/"), `{"version":1,"broker":3,"event":1}`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if id, err := DecodeLogDirEvent(data); err == nil {
 			roundTrip(t, id, EncodeLogDirEvent, DecodeLogDirEvent)
@@ -184,7 +191,11 @@ func FuzzLogDirEvent(f *testing.F) {
 }
 
 func FuzzEntityName(f *testing.F) {
-	f.Add("alice")
+	for _, n := range kafkaTree(f) {
+		if name, err := DecodeEntityName(path.Base(n.path)); err == nil && under("/config/")(n.path) {
+			f.Add(name)
+		}
+	}
 	f.Add("a~b *+é")
 	f.Fuzz(func(t *testing.T, name string) {
 		node := EncodeEntityName(name)

@@ -201,6 +201,9 @@ func fuzzCodec(f *testing.F, codec Codec) {
 		}
 		f.Add(c)
 	}
+	for _, c := range recordedPayloads(f, codec) {
+		f.Add(c)
+	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		const limit = 1 << 16
 		out, err := Decompress(src, codec, limit)

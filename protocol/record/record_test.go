@@ -209,6 +209,11 @@ func FuzzRecords(f *testing.F) {
 		batch := mustBuild(f, b)
 		f.Add(uint8(codec), batch.Count(), []byte(batch.Payload()))
 	}
+	for _, set := range recordedSets(f) {
+		if b, _, err := Next(set); err == nil {
+			f.Add(uint8(b.Codec()), b.Count(), b.Payload())
+		}
+	}
 	f.Fuzz(func(t *testing.T, codec uint8, count int32, payload []byte) {
 		b := mustBuild(t, NewBuilder().SetCodec(Codec(codec%8), 0))
 		b = append(b, payload...)

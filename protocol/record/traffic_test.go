@@ -53,3 +53,32 @@ func recordedSets(t testing.TB) [][]byte {
 	}
 	return sets
 }
+
+// recordedPayloads returns what real clients, and Kafka, have compressed with a codec.
+func recordedPayloads(t testing.TB, codec Codec) [][]byte {
+	t.Helper()
+	var payloads [][]byte
+	for _, set := range recordedSets(t) {
+		for {
+			b, rest, err := NextEntry(set)
+			if err != nil {
+				break
+			}
+			set = rest
+			if b.Magic() == 2 {
+				if b.Codec() == codec {
+					payloads = append(payloads, b.Payload())
+				}
+				continue
+			}
+			m := Message(b)
+			if _, value, ok := m.content(); ok && m.payloadCodec() == codec {
+				payloads = append(payloads, value)
+			}
+		}
+	}
+	if len(payloads) == 0 {
+		t.Fatalf("nothing was recorded that is compressed with %v", codec)
+	}
+	return payloads
+}

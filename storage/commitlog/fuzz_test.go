@@ -140,6 +140,7 @@ func FuzzTxnIndex(f *testing.F) {
 	for _, v := range []uint64{3, 7, 8} {
 		entry = binary.BigEndian.AppendUint64(entry, v)
 	}
+	addKafkas(f, "*"+txnSuffix, func(data []byte) { f.Add(data) })
 	f.Add(entry)
 	f.Add(append(slices.Clone(entry), entry[:20]...))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -2,10 +2,26 @@ package session
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 )
+
+// multiAnsweredBy makes a multi that a reply could be to.
+func multiAnsweredBy(t testing.TB, reply []byte) Op {
+	t.Helper()
+	var multi zkproto.MultiResponse
+	if err := zkproto.Unmarshal(reply, &multi); err != nil {
+		t.Fatal(err)
+	}
+	var ops []Op
+	for _, r := range multi.Results {
+		ops = append(ops, Op{kind: r.Op, path: "/a"})
+	}
+	return Multi(ops...)
+}
 
 // FuzzAnswer: whatever a server sends as the body of a reply, it is a result or an
 // error, and a multi has a result for each of its operations.
@@ -28,6 +44,23 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(byte(i), int32(0), zkproto.NewResponse(op.kind).Encode(nil))
 	}
 	f.Add(byte(0), int32(zkproto.ErrNoNode), []byte{})
+	for _, frame := range traffic.ZooKeeper(f) {
+		if !frame.Reply || frame.Event || frame.Op < 0 {
+			continue
+		}
+		header, body, err := zkproto.ParseReply(frame.Bytes)
+		if err != nil {
+			f.Fatalf("%s: %v", frame.Origin, err)
+		}
+		which := slices.IndexFunc(ops, func(o Op) bool { return o.kind == zkproto.Op(frame.Op) })
+		if frame.Op == int32(zkproto.OpMulti) {
+			which = len(ops)
+			ops = append(ops, multiAnsweredBy(f, body))
+		}
+		if which >= 0 {
+			f.Add(byte(which), int32(header.Err), body)
+		}
+	}
 	f.Fuzz(func(t *testing.T, which byte, code int32, body []byte) {
 		op := ops[int(which)%len(ops)]
 		var r Result

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/traffic"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 )
 
@@ -42,6 +43,12 @@ func FuzzStored(f *testing.F) {
 	f.Add("/", (&node{nodeState: nodeState{owner: containerOwner, acl: []zkproto.ACL{{Perms: 1, Scheme: "digest", ID: "a:b"}}}}).encode())
 	f.Add("ffffffffffffffff", (&session{password: make([]byte, 16), timeout: time.Second}).encode())
 	f.Add("", []byte{1})
+	for _, frame := range traffic.ZooKeeper(f) { // what is stored of the nodes that Kafka creates
+		create := &zkproto.CreateRequest{}
+		if _, body, err := zkproto.ParseRequest(frame.Bytes); err == nil && !frame.Reply && frame.Op == int32(zkproto.OpCreate) && zkproto.Unmarshal(body, create) == nil {
+			f.Add(create.Path, (&node{nodeState: nodeState{data: create.Data, acl: create.ACL, czxid: 1, ctime: 2}}).encode())
+		}
+	}
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
 		if n, err := decodeNode(value); err == nil {
 			if back, err := decodeNode(n.encode()); err != nil || !reflect.DeepEqual(back, n) {
