@@ -171,9 +171,7 @@ func FuzzRecovery(f *testing.F) {
 	f.Add(whole[:len(whole)-5], int64(0))
 	f.Add(append(slices.Clone(whole), whole...), int64(3))
 	f.Add(append(slices.Clone(whole), make([]byte, 100)...), int64(0))
-	golden, err := os.ReadFile(filepath.Join(goldenDir, "00000000000000000038.log"))
-	must(f, err)
-	f.Add(golden, int64(0))
+	addKafkas(f, "*"+logSuffix, func(data []byte) { f.Add(data, int64(0)) })
 	o.Config.SegmentBytes = 1 << 20
 	f.Fuzz(func(t *testing.T, data []byte, point int64) {
 		mem := vfs.NewMem()
