@@ -1,6 +1,13 @@
 package traffic
 
-import "testing"
+import (
+	"io/fs"
+	"testing"
+)
+
+// maxRecorded bounds, in bytes, what all recordings take of the repository: every new
+// one adds as much to its history.
+const maxRecorded = 300 << 10
 
 // TestRecorded checks that there are requests and replies of what matters most.
 func TestRecorded(t *testing.T) {
@@ -8,6 +15,20 @@ func TestRecorded(t *testing.T) {
 		if len(Requests(t, key)) == 0 || len(Replies(t, key)) == 0 {
 			t.Errorf("no %s", name)
 		}
+	}
+	size := int64(0)
+	err := fs.WalkDir(files, ".", func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil || size > maxRecorded {
+		t.Errorf("the recordings have %d bytes, more than %d: %v", size, maxRecorded, err)
 	}
 	requests, replies, events := 0, 0, 0
 	for _, f := range ZooKeeper(t) {
