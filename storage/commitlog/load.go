@@ -312,7 +312,8 @@ func (l *Log) loadEpochs() error {
 // dropStraySnapshots removes snapshots that belong to no segment, as Kafka does:
 // all must be at the base of one, except the newest, which a clean close wrote at
 // the end of the log. After a crash that at the recovery point is kept, too, and
-// those that were not known to be durable are tried.
+// those that were not known to be durable are tried: the newest always, for the end
+// may have been lowered below the recovery point.
 func (l *Log) dropStraySnapshots(o Options) error {
 	offsets, err := l.snapshots()
 	if err != nil {
@@ -328,7 +329,7 @@ func (l *Log) dropStraySnapshots(o Options) error {
 			l.checkpointed = at
 		}
 		usable := isBase || atEnd || atPoint
-		if usable && !o.Clean && at >= o.RecoveryPoint {
+		if usable && !o.Clean && (at >= o.RecoveryPoint || atEnd) {
 			_, err := l.readSnapshot(at)
 			if err != nil && !errors.Is(err, producerstate.ErrSnapshot) {
 				return err

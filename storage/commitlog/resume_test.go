@@ -147,3 +147,15 @@ func BenchmarkRecoverCheckpointed(b *testing.B) {
 		l.Abandon()
 	}
 }
+
+// A snapshot at the end of a log that was cut below its recovery point can be torn,
+// too: on a full disk the recovery point may not have been lowered yet.
+func TestTornSnapshotBelowTheRecoveryPoint(t *testing.T) {
+	o, file, content, positions := checkpointed(t)
+	must(t, vfs.WriteFile(o.FS, file, content[:positions[3]], true))
+	must(t, o.FS.Remove(filepath.Join(o.Dir, fileName(5, snapshotSuffix))))
+	must(t, vfs.WriteFile(o.FS, filepath.Join(o.Dir, fileName(3, snapshotSuffix)), []byte{0, 1, 0, 0}, true))
+	l := mustOpen(t, o)
+	must(t, l.Close(context.Background()))
+	checkClosed(t, o.FS, o.Dir, 0, 3)
+}
