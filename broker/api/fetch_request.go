@@ -1,8 +1,6 @@
 package api
 
 import (
-	"encoding/binary"
-
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -125,15 +123,15 @@ func (f *fetchRequest) decode(version int16, body []byte) error {
 // tag reads the tagged fields of the request: 0 is the cluster id, which only
 // KRaft uses, 1 the follower's state.
 func (f *fetchRequest) tag(tag int, b []byte) bool {
-	if tag != 1 || f.version < 15 {
-		return true
+	r := wireReader{b: b, flexible: true}
+	switch {
+	case tag == 0:
+		r.nullableString()
+	case tag == 1 && f.version >= 15:
+		f.replicaID, f.replicaEpoch = r.int32(), r.int64()
+		r.tags(nil)
 	}
-	if len(b) < 12 {
-		return false
-	}
-	f.replicaID = int32(binary.BigEndian.Uint32(b))
-	f.replicaEpoch = int64(binary.BigEndian.Uint64(b[4:]))
-	return true
+	return !r.bad
 }
 
 func (f *fetchRequest) nextTopic() bool {
