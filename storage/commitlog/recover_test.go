@@ -346,6 +346,9 @@ func TestInterruptedIndexRebuild(t *testing.T) {
 				faults := vfs.NewFaults(mem)
 				o := o
 				o.FS, o.Clean = faults, clean
+				if clean {
+					o.RecoveryPoint = 0 // a clean log needs none
+				}
 				changes := int64(0)
 				faults.Inject(func(c vfs.Call) error {
 					if c.Op.Changes() {
