@@ -85,7 +85,7 @@ func (w *world) create(name protocol.TopicPartition) error {
 	w.note("create %v", name)
 	log, err := w.store.Create(name, id, w.topic, true)
 	if err != nil {
-		p.gone = vfs.NoRoom(err)
+		p.gone = vfs.NoRoom(err) && w.image == nil // else part of it may be there, in a directory before
 		return err
 	}
 	if log.EndOffset() != 0 || log.TopicID() != id {
