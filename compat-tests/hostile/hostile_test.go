@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,47 +30,101 @@ const (
 	manyClients = 256 << 20 // growth by ten thousand connections
 )
 
-// A victim is a broker under attack.
-type victim struct {
-	*harness.Broker
-	t     *testing.T
+// A target is a broker as who attacks it sees it.
+type target struct {
+	t     tb
+	addr  string
+	pid   int
 	quiet int // bytes of memory before the attack
 }
 
-// attack starts a broker with a topic "t" of one partition. The properties are added
+// tb is what a target needs of a test. An attacker, which is none, has it too.
+type tb interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// A victim is a broker under attack.
+type victim struct {
+	*harness.Broker
+	target
+	t *testing.T
+}
+
+// start starts a broker with a topic "t" of one partition. The properties are added
 // to its own.
-func attack(t *testing.T, properties ...string) *victim {
+func start(t *testing.T, properties ...string) *victim {
 	t.Helper()
 	o := harness.Options{Dirs: []string{filepath.Join(t.TempDir(), "data")}, Properties: append([]string{"auto.create.topics.enable=false"}, properties...)}
-	v := &victim{Broker: harness.StartGracchus(t, o), t: t}
+	broker := harness.StartGracchus(t, o)
+	v := &victim{Broker: broker, t: t, target: target{t: t, addr: broker.Addr, pid: broker.Pid()}}
 	v.create("t")
 	c := v.dial()
 	defer c.Close()
 	for range 50 { // the pools and what else is made once
 		v.produce(c, "t", batch(0, []byte("warm")))
 	}
-	v.quiet = v.Memory("VmRSS")
+	v.quiet = v.memory("VmRSS")
 	return v
 }
+
+// memory is a line of /proc/PID/status, in bytes: VmRSS is what the process has now,
+// VmHWM the most that it has had.
+func (v *target) memory(line string) int {
+	v.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", v.pid))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for l := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(l, line+":"); ok {
+			kib, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				v.t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	v.t.Fatalf("no %s in\n%s", line, status)
+	return 0
+}
+
+// grown is how much more memory the broker has had at most than before the attack.
+func (v *target) grown() int { return v.memory("VmHWM") - v.quiet }
 
 // expectGrowth fails if the broker has ever had more than that much memory beyond
 // what it had at first.
 func (v *victim) expectGrowth(most int) {
 	v.t.Helper()
-	grown := v.Memory("VmHWM") - v.quiet
+	grown := v.grown()
 	v.t.Logf("memory: %d MiB at first, %d MiB more at most", v.quiet>>20, grown>>20)
 	if grown > most {
 		v.t.Errorf("memory has grown by %d MiB, more than %d", grown>>20, most>>20)
 	}
 }
 
-func (v *victim) dial() net.Conn {
+func (v *target) dial() net.Conn {
 	v.t.Helper()
-	c, err := net.DialTimeout("tcp", v.Addr, patience)
+	c, err := net.DialTimeout("tcp", v.addr, patience)
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	c.SetDeadline(time.Now().Add(5 * patience))
+	return c
+}
+
+// dialFrom is dial for many: ports are scarce, so the i-th of them comes from another
+// address than its neighbours.
+func (v *target) dialFrom(i int) net.Conn {
+	v.t.Helper()
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%8))}, Timeout: patience}
+	c, err := from.Dial("tcp", v.addr)
+	if err != nil {
+		v.t.Fatalf("connection %d: %v", i, err)
+	}
 	return c
 }
 
@@ -97,7 +152,7 @@ func receive(c net.Conn) ([]byte, error) {
 }
 
 // request sends a request and decodes what comes back.
-func (v *victim) request(c net.Conn, req kmsg.Request, version int16) kmsg.Response {
+func (v *target) request(c net.Conn, req kmsg.Request, version int16) kmsg.Response {
 	v.t.Helper()
 	req.SetVersion(version)
 	reply, err := ask(c, frame(req))
@@ -115,7 +170,7 @@ func (v *victim) request(c net.Conn, req kmsg.Request, version int16) kmsg.Respo
 	return resp
 }
 
-func (v *victim) create(topic string, configs ...string) {
+func (v *target) create(topic string, configs ...string) {
 	v.t.Helper()
 	c := v.dial()
 	defer c.Close()
@@ -133,7 +188,7 @@ func (v *victim) create(topic string, configs ...string) {
 }
 
 // produce returns the error code.
-func (v *victim) produce(c net.Conn, topic string, records []byte) int16 {
+func (v *target) produce(c net.Conn, topic string, records []byte) int16 {
 	v.t.Helper()
 	return v.request(c, produceTo(topic, records), 9).(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode
 }
@@ -147,103 +202,13 @@ func produceTo(topic string, records []byte) *kmsg.ProduceRequest {
 	return req
 }
 
-// A neighbour is a client with good manners: it produces a record and fetches it,
-// again and again, at a steady pace.
-type neighbour struct {
-	v    *victim
-	stop chan struct{}
-	done sync.WaitGroup
-	took []time.Duration
-	err  error
-}
-
-const pace = 10 * time.Millisecond
-
-func (v *victim) neighbour() *neighbour {
-	n := &neighbour{v: v, stop: make(chan struct{})}
-	c := v.dial()
-	n.done.Go(func() {
-		defer c.Close()
-		tick := time.NewTicker(pace)
-		defer tick.Stop()
-		for {
-			select {
-			case <-n.stop:
-				return
-			case <-tick.C:
-			}
-			begin := time.Now()
-			if n.err = n.once(c); n.err != nil {
-				return
-			}
-			n.took = append(n.took, time.Since(begin))
-		}
-	})
-	return n
-}
-
-func (n *neighbour) once(c net.Conn) error {
-	produce := produceTo("t", batch(0, []byte("neighbour")))
-	produce.SetVersion(9)
-	reply, err := ask(c, frame(produce))
-	if err != nil {
-		return fmt.Errorf("produce: %w", err)
-	}
-	answer := kmsg.NewPtrProduceResponse()
-	answer.SetVersion(9)
-	if err := answer.ReadFrom(reply[1:]); err != nil {
-		return err
-	}
-	p := answer.Topics[0].Partitions[0]
-	if p.ErrorCode != 0 {
-		return fmt.Errorf("produce: error code %d", p.ErrorCode)
-	}
-	fetch := kmsg.NewPtrFetchRequest()
-	fetch.SetVersion(11)
-	fetch.MaxWaitMillis, fetch.MinBytes, fetch.MaxBytes, fetch.SessionEpoch = 1000, 1, 1<<20, -1
-	part := kmsg.NewFetchRequestTopicPartition()
-	part.FetchOffset, part.PartitionMaxBytes = p.BaseOffset, 1<<20
-	fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{part}}}
-	if reply, err = ask(c, frame(fetch)); err != nil {
-		return fmt.Errorf("fetch: %w", err)
-	}
-	fetched := kmsg.NewPtrFetchResponse()
-	fetched.SetVersion(11)
-	if err := fetched.ReadFrom(reply); err != nil {
-		return err
-	}
-	if len(fetched.Topics[0].Partitions[0].RecordBatches) == 0 {
-		return errors.New("fetch: no records")
-	}
-	return nil
-}
-
-// end returns how long produce and fetch took: of twenty all but the slowest one,
-// and the slowest of all.
-func (n *neighbour) end() (most, slowest time.Duration) {
-	n.v.t.Helper()
-	close(n.stop)
-	n.done.Wait()
-	if n.err != nil || len(n.took) == 0 {
-		n.v.t.Fatalf("the neighbour, after %d rounds: %v", len(n.took), n.err)
-	}
-	slices.Sort(n.took)
-	return n.took[len(n.took)*95/100], n.took[len(n.took)-1]
-}
-
-// while runs an attack and fails if the neighbour notices: if it has to wait longer
-// than it does in quiet and than a machine that others use explains.
-func (v *victim) while(attack func()) {
+// expectStop stops the broker, which must not take the time of those who attack it.
+func (v *victim) expectStop() {
 	v.t.Helper()
-	quiet := v.neighbour()
-	time.Sleep(time.Second) // a baseline takes a while
-	before, _ := quiet.end()
-	n := v.neighbour()
-	attack()
-	during, slowest := n.end()
-	v.t.Logf("produce and fetch: %v in quiet, %v meanwhile (19 of 20), %v at most", before.Round(time.Microsecond), during.Round(time.Microsecond), slowest.Round(time.Millisecond))
-	if during > 20*before+250*time.Millisecond || slowest > 5*time.Second {
-		v.t.Errorf("the neighbour waited %v, in quiet %v, and %v at most", during, before, slowest)
+	begin := time.Now()
+	v.StopCleanly(v.t)
+	if took := time.Since(begin); took > 20*time.Second {
+		v.t.Errorf("stopping took %v", took)
 	}
 }
 

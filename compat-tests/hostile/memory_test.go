@@ -23,15 +23,44 @@ var thorough = os.Getenv("HOSTILE_THOROUGH") != ""
 // Every array of every request, filled up to the limits, costs less than one frame
 // may, and is answered or ends its connection.
 func TestLargeFrames(t *testing.T) {
-	v := attack(t)
+	v := start(t)
 	v.create("attacked")
+	v.while("large frames")
+	v.expectGrowth(oneFrame)
+	if v.lines("panic") > 0 {
+		t.Error(v.Tail(40))
+	}
+}
+
+func largeFramesOneByOne(v *target) func() {
 	c := v.dial()
 	asked := kmsg.NewPtrApiVersionsRequest()
 	asked.ClientSoftwareName, asked.ClientSoftwareVersion = "hostile", "1"
 	keys := v.request(c, asked, 3).(*kmsg.ApiVersionsResponse).ApiKeys
 	frames, slow := 0, time.Duration(0)
-	v.while(func() {
+	send := func(f largeFrame) {
+		frames++
+		begin := time.Now()
+		if _, err := ask(c, f.bytes); err != nil {
+			if !isClosed(err) {
+				v.t.Fatalf("%s: %v", f.name, err)
+			}
+			c.Close()
+			c = v.dial()
+		}
+		if took := time.Since(begin); took > slow {
+			slow = took
+			v.t.Logf("%s took %v", f.name, took.Round(time.Millisecond))
+		}
+		if grown := v.grown(); grown > oneFrame {
+			v.t.Fatalf("%s: memory has grown by %d MiB", f.name, grown>>20)
+		}
+	}
+	return func() {
 		for _, k := range keys {
+			if k.ApiKey >= 4 && k.ApiKey <= 6 {
+				continue // brokers' own, on their listener: who may send them may stop everything
+			}
 			for version := k.MinVersion; version <= k.MaxVersion; version++ {
 				if !thorough && version != k.MaxVersion {
 					continue
@@ -39,34 +68,12 @@ func TestLargeFrames(t *testing.T) {
 				if k.ApiKey == 19 && version == 0 {
 					continue // cannot but make the topics, which take memory for as long as they are there
 				}
-				if k.ApiKey >= 4 && k.ApiKey <= 6 {
-					continue // brokers' own, on their listener: who may send them may stop everything
-				}
 				for f := range largeFrames(k.ApiKey, version, "attacked") {
-					frames++
-					begin := time.Now()
-					if _, err := ask(c, f.bytes); err != nil {
-						if !isClosed(err) {
-							t.Fatalf("%s: %v", f.name, err)
-						}
-						c.Close()
-						c = v.dial()
-					}
-					if took := time.Since(begin); took > slow {
-						slow = took
-						t.Logf("%s took %v", f.name, took.Round(time.Millisecond))
-					}
-					if grown := v.Memory("VmHWM") - v.quiet; grown > oneFrame {
-						t.Fatalf("%s: memory has grown by %d MiB", f.name, grown>>20)
-					}
+					send(f)
 				}
 			}
 		}
-	})
-	t.Logf("%d frames", frames)
-	v.expectGrowth(oneFrame)
-	if v.lines("panic") > 0 {
-		t.Error(v.Tail(40))
+		v.t.Logf("%d frames", frames)
 	}
 }
 
@@ -77,14 +84,20 @@ func isClosed(err error) bool {
 
 // Fifty clients with the costliest frames at once.
 func TestManyLargeFrames(t *testing.T) {
-	v := attack(t)
+	v := start(t)
+	v.create("attacked")
+	v.while("many large frames")
+	v.expectGrowth(manyClients)
+}
+
+func manyLargeFrames(v *target) func() {
 	var costly [][]byte
 	for key, version := range map[int16]int16{1: 4, 3: 12, 19: 7, 32: 4, 33: 2, 37: 3} {
 		for f := range largeFrames(key, version, "attacked") {
 			costly = append(costly, f.bytes)
 		}
 	}
-	v.while(func() {
+	return func() {
 		var clients sync.WaitGroup
 		for i := range 50 {
 			c := v.dial()
@@ -98,36 +111,28 @@ func TestManyLargeFrames(t *testing.T) {
 			})
 		}
 		clients.Wait()
-	})
-	v.expectGrowth(manyClients)
+	}
 }
 
 // Ten thousand connections announce 100 MiB each, send the beginning, and go on with
 // a byte now and then.
 func TestAnnouncedAndDripped(t *testing.T) {
-	clients := 10_000
-	v := attack(t)
+	v := start(t)
+	v.while("announced frames")
+	v.expectGrowth(manyClients)
+	v.expectStop()
+}
+
+func announcedAndDripped(v *target) func() {
+	const clients = 10_000
 	head := frame(produceTo("t", make([]byte, 9000)))[:9000]
 	binary.BigEndian.PutUint32(head, 100<<20)
 	conns := make([]net.Conn, clients)
-	defer func() {
-		for _, c := range conns {
-			if c != nil {
-				c.Close()
-			}
-		}
-	}()
-	v.while(func() {
+	return func() {
 		for i := range conns {
-			from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%8))} // ports are scarce
-			d := net.Dialer{LocalAddr: from, Timeout: patience}
-			c, err := d.Dial("tcp", v.Addr)
-			if err != nil {
-				t.Fatalf("connection %d: %v", i, err)
-			}
-			conns[i] = c
-			if _, err := c.Write(head); err != nil {
-				t.Fatalf("connection %d: %v", i, err)
+			conns[i] = v.dialFrom(i)
+			if _, err := conns[i].Write(head); err != nil {
+				v.t.Fatalf("connection %d: %v", i, err)
 			}
 		}
 		for range 2 {
@@ -136,20 +141,11 @@ func TestAnnouncedAndDripped(t *testing.T) {
 			}
 			time.Sleep(500 * time.Millisecond) // it is about what happens meanwhile
 		}
-	})
-	v.expectGrowth(manyClients)
-	for _, c := range conns {
-		c.Close()
-	}
-	begin := time.Now()
-	v.StopCleanly(t)
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("stopping took %v", took)
 	}
 }
 
 // bombs decompress to a GiB, or as much as a MiB of the codec can.
-func bombs(t *testing.T) map[int16][]byte {
+func bombs(t tb) map[int16][]byte {
 	t.Helper()
 	zeros := bytes.NewReader(make([]byte, 256<<20))
 	pack := func(w io.WriteCloser, err error) {
@@ -179,7 +175,7 @@ func bombs(t *testing.T) map[int16][]byte {
 // Bombs in each codec, where batches are opened: fifty clients send them at once,
 // and one that has been stored is looked into for a timestamp.
 func TestDecompressionBombs(t *testing.T) {
-	v := attack(t, "record.validation=full", "message.max.bytes=8000000")
+	v := start(t, "record.validation=full", "message.max.bytes=8000000")
 	v.create("recompressed", "compression.type=uncompressed", "max.message.bytes=8000000")
 	payloads := bombs(t)
 	c := v.dial()
@@ -197,7 +193,13 @@ func TestDecompressionBombs(t *testing.T) {
 			}
 		}
 	}
-	v.while(func() {
+	v.while("bombs")
+	v.expectGrowth(manyClients)
+}
+
+func manyBombs(v *target) func() {
+	payloads := bombs(v.t)
+	return func() {
 		var clients sync.WaitGroup
 		for i := range 50 {
 			clients.Go(func() {
@@ -208,20 +210,25 @@ func TestDecompressionBombs(t *testing.T) {
 					req := produceTo("recompressed", batch(codec, payloads[codec]))
 					req.SetVersion(9)
 					if _, err := ask(c, frame(req)); err != nil {
-						t.Errorf("codec %d: %v", codec, err)
+						v.t.Errorf("codec %d: %v", codec, err)
 					}
 				}
 			})
 		}
 		clients.Wait()
-	})
-	v.expectGrowth(manyClients)
+	}
 }
 
 // Clients that ask and never read: their replies are bounded, and a stop does not
 // wait for them.
 func TestUnreadReplies(t *testing.T) {
-	v := attack(t)
+	v := start(t)
+	v.while("unread replies")
+	v.expectGrowth(manyClients)
+	v.expectStop()
+}
+
+func unreadReplies(v *target) func() {
 	describe := kmsg.NewPtrDescribeConfigsRequest()
 	describe.SetVersion(4)
 	describe.IncludeDocumentation, describe.IncludeSynonyms = true, true
@@ -230,7 +237,7 @@ func TestUnreadReplies(t *testing.T) {
 	}
 	question := bytes.Repeat(frame(describe), 30)
 	conns := make([]net.Conn, 1000)
-	v.while(func() {
+	return func() {
 		for i := range conns {
 			conns[i] = v.dial()
 			conns[i].(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -238,14 +245,5 @@ func TestUnreadReplies(t *testing.T) {
 			conns[i].Write(question) // as much as is taken
 		}
 		time.Sleep(5 * time.Second) // it is about what happens meanwhile
-	})
-	v.expectGrowth(manyClients)
-	begin := time.Now()
-	v.StopCleanly(t)
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("stopping took %v", took)
-	}
-	for _, c := range conns {
-		c.Close()
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // expectClosed fails unless the broker closes the connection.
-func expectClosed(t *testing.T, c net.Conn) {
+func expectClosed(t tb, c net.Conn) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, c); err != nil && !isClosed(err) {
@@ -33,7 +33,7 @@ func metadata() []byte {
 // What cannot be a request ends its connection, with one line that says who and why,
 // after the requests before it have been answered.
 func TestBrokenFrames(t *testing.T) {
-	v := attack(t)
+	v := start(t)
 	size := func(n uint32, rest ...byte) []byte { return append(binary.BigEndian.AppendUint32(nil, n), rest...) }
 	shorter := metadata() // than announced: the body ends too early
 	binary.BigEndian.PutUint32(shorter, uint32(len(shorter)-4-3))
@@ -78,14 +78,19 @@ func TestBrokenFrames(t *testing.T) {
 
 // Connections that stop in the middle do not count, whichever way they stop.
 func TestHalfRequests(t *testing.T) {
-	v := attack(t)
+	v := start(t)
+	v.while("half requests")
+	v.expectGrowth(oneFrame)
+}
+
+func halfRequests(v *target) func() {
 	whole := metadata()
-	v.while(func() {
+	return func() {
 		for n := range len(whole) { // sends a part, and no more
 			c := v.dial().(*net.TCPConn)
 			c.Write(whole[:n])
 			c.CloseWrite()
-			expectClosed(t, c)
+			expectClosed(v.t, c)
 			c.Close()
 		}
 		// A half-closed one is still answered.
@@ -94,7 +99,7 @@ func TestHalfRequests(t *testing.T) {
 		c.Write(whole)
 		c.CloseWrite()
 		if _, err := receive(c); err != nil {
-			t.Error(err)
+			v.t.Errorf("half-closed: %v", err)
 		}
 		// So is one that sends byte by byte.
 		slow := v.dial()
@@ -104,20 +109,27 @@ func TestHalfRequests(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		if _, err := receive(slow); err != nil {
-			t.Error(err)
+			v.t.Errorf("byte by byte: %v", err)
 		}
-	})
-	v.expectGrowth(oneFrame)
+	}
 }
 
 // Random bytes, as frames and as bodies of every request. TORTURE_SEED repeats a run.
 func TestRandomBytes(t *testing.T) {
-	v := attack(t)
+	v := start(t)
+	v.while("random bytes")
+	v.expectGrowth(oneFrame)
+	if v.lines("panic") > 0 {
+		t.Error(v.Tail(60))
+	}
+}
+
+func randomBytes(v *target) func() {
 	seed := rand.Uint64()
 	if s := os.Getenv("TORTURE_SEED"); s != "" {
 		fmt.Sscan(s, &seed)
 	}
-	t.Logf("TORTURE_SEED=%d", seed)
+	v.t.Logf("TORTURE_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	noise := func(n int) []byte {
 		b := make([]byte, n)
@@ -132,7 +144,7 @@ func TestRandomBytes(t *testing.T) {
 	if thorough {
 		rounds = 100_000
 	}
-	v.while(func() {
+	return func() {
 		for i := range rounds {
 			c := v.dial()
 			body := noise(r.IntN(300))
@@ -147,20 +159,16 @@ func TestRandomBytes(t *testing.T) {
 				c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(all))), all...))
 			}
 			c.(*net.TCPConn).CloseWrite()
-			expectClosed(t, c)
+			expectClosed(v.t, c)
 			c.Close()
 		}
-	})
-	v.expectGrowth(oneFrame)
-	if v.lines("panic") > 0 {
-		t.Error(v.Tail(60))
 	}
 }
 
 // Names that are none are refused by each request that takes names, and never reach
 // the file system.
 func TestInvalidNames(t *testing.T) {
-	v := attack(t)
+	v := start(t)
 	dir := v.Options.Dirs[0]
 	before := tree(t, dir+"/..")
 	c := v.dial()

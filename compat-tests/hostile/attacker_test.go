@@ -1,0 +1,131 @@
+package hostile
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Attackers run in processes of their own, which get what the broker and its other
+// clients leave of the processors. On a machine of their own they would not take any
+// from the broker either: what the neighbour then waits for is the broker.
+
+// attacks are what an attacker can be told to do. Each prepares itself and returns
+// what is then done to the broker. What it opens stays open until the test ends.
+var attacks = map[string]func(v *target) func(){
+	"large frames":      largeFramesOneByOne,
+	"many large frames": manyLargeFrames,
+	"announced frames":  announcedAndDripped,
+	"bombs":             manyBombs,
+	"unread replies":    unreadReplies,
+	"half requests":     halfRequests,
+	"random bytes":      randomBytes,
+}
+
+// The environment in which this program is an attacker: the name of the attack, and
+// its target.
+const (
+	attackVariable = "HOSTILE_ATTACK"
+	targetVariable = "HOSTILE_TARGET"
+)
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(attackVariable); name != "" {
+		beAttacker(name)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// beAttacker says when it is ready and when it is done; a line tells it to begin, and
+// the end of its input to end.
+func beAttacker(name string) {
+	v := &target{t: attacker{}}
+	if _, err := fmt.Sscan(os.Getenv(targetVariable), &v.addr, &v.pid, &v.quiet); err != nil {
+		v.t.Fatal(err)
+	}
+	attack := attacks[name](v)
+	in := bufio.NewReader(os.Stdin)
+	fmt.Println(ready)
+	in.ReadString('\n')
+	attack()
+	fmt.Println(done)
+	io.Copy(io.Discard, in)
+}
+
+// What an attacker says, beside what is for the log.
+const (
+	ready  = "ready"
+	done   = "done"
+	failed = "FAILED: "
+)
+
+// attacker is what an attack in its own process has instead of a test.
+type attacker struct{}
+
+func (attacker) Helper()                             {}
+func (attacker) Logf(format string, args ...any)     { fmt.Printf(format+"\n", args...) }
+func (a attacker) Errorf(format string, args ...any) { a.Logf(failed+format, args...) }
+func (a attacker) Fatalf(format string, args ...any) { a.Errorf(format, args...); os.Exit(1) }
+func (a attacker) Fatal(args ...any)                 { a.Fatalf("%s", fmt.Sprint(args...)) }
+
+// while runs an attack and fails if the neighbour notices: if it has to wait longer
+// than it does in quiet and than a machine that others use explains.
+func (v *victim) while(name string) {
+	v.t.Helper()
+	// SCHED_IDLE: runs when nobody else wants to.
+	cmd := exec.Command("chrt", "--idle", "0", os.Args[0])
+	cmd.Env = append(os.Environ(), attackVariable+"="+name, fmt.Sprintf("%s=%s %d %d", targetVariable, v.addr, v.pid, v.quiet))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(func() { // with the test, so that what it has opened stays open
+		in.Close()
+		cmd.Wait()
+	})
+	said := bufio.NewScanner(out)
+	until := func(want string) {
+		v.t.Helper()
+		for said.Scan() {
+			line := said.Text()
+			if line == want {
+				return
+			}
+			if what, is := strings.CutPrefix(line, failed); is {
+				v.t.Error(what)
+				continue
+			}
+			v.t.Log(line)
+		}
+		v.t.Fatalf("the attacker ended before it was %s", want)
+	}
+	until(ready)
+	quiet := v.neighbour()
+	time.Sleep(time.Second) // a baseline takes a while
+	before, _ := quiet.end()
+	n := v.neighbour()
+	begin := time.Now()
+	fmt.Fprintln(in)
+	until(done)
+	took := time.Since(begin)
+	during, slowest := n.end()
+	v.t.Logf("produce and fetch: %v in quiet, %v in %v of the attack (19 of 20), %v at most",
+		before.Round(time.Microsecond), during.Round(time.Microsecond), took.Round(time.Millisecond), slowest.Round(time.Millisecond))
+	if during > before+noticed || slowest > 5*time.Second {
+		v.t.Errorf("the neighbour waited %v, in quiet %v, and %v at most", during, before, slowest)
+	}
+}
