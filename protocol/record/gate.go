@@ -11,8 +11,9 @@ import (
 
 // What batches decompress to is what many clients together could fill the memory
 // with, a hundred bytes for each one that they sent. So all large payloads together
-// have a bound, and as many small ones are open at a time as processors have work
-// with. Nobody waits for anything else while holding one.
+// have a bound. One processor is left to those who open nothing: with none free, they
+// would wait for the slices of time that others get, and for the network to be looked
+// at. Nobody waits for anything else while holding a processor.
 
 const (
 	// smallPayload is what is decompressed without asking whether it is large.
@@ -34,8 +35,8 @@ func MaxDecompressed(maxMessageBytes int32) int {
 }
 
 var (
-	opening      = semaphore.NewWeighted(int64(2 * runtime.NumCPU()))
-	openingLarge = semaphore.NewWeighted(allPayloads) // bytes
+	openers   = semaphore.NewWeighted(int64(max(runtime.GOMAXPROCS(0)-1, 1)))
+	openBytes = semaphore.NewWeighted(allPayloads) // of those that are not small
 	// Two pools, for else those that wait for little would hold what is large.
 	mediumScratch = sync.Pool{New: func() any { return new([]byte) }}
 	largeScratch  = sync.Pool{New: func() any { return new([]byte) }}
@@ -46,7 +47,7 @@ var (
 // another payload nor wait for anything. Errors are those of Decompress, and of use.
 func openPayload(buf *[]byte, src []byte, codec Codec, limit int, use func(payload []byte) error) error {
 	size := min(limit, smallPayload)
-	err := openWithin(opening, 1, buf, src, codec, size, use)
+	err := openWithin(buf, src, codec, size, use)
 	for errors.Is(err, ErrTooLarge) && size < limit {
 		// Size by size, so that middling ones need not wait for each other.
 		scratch := &mediumScratch
@@ -55,20 +56,31 @@ func openPayload(buf *[]byte, src []byte, codec Codec, limit int, use func(paylo
 		} else {
 			size, scratch = limit, &largeScratch
 		}
-		large := scratch.Get().(*[]byte)
-		err = openWithin(openingLarge, min(int64(size), allPayloads), large, src, codec, size, use)
-		scratch.Put(large)
+		err = openLarge(scratch, src, codec, size, use)
 	}
 	return err
 }
 
-// openWithin is openPayload for a payload of at most that size, once it has its
-// share of a bound.
-func openWithin(bound *semaphore.Weighted, share int64, buf *[]byte, src []byte, codec Codec, size int, use func(payload []byte) error) error {
-	if err := bound.Acquire(context.Background(), share); err != nil {
+// openLarge is openWithin, with a buffer of the pool, once the payload has its share
+// of the bytes.
+func openLarge(scratch *sync.Pool, src []byte, codec Codec, size int, use func(payload []byte) error) error {
+	share := min(int64(size), allPayloads)
+	if err := openBytes.Acquire(context.Background(), share); err != nil {
 		return err // not reached: the share fits, and the wait has no end
 	}
-	defer bound.Release(share)
+	defer openBytes.Release(share)
+	large := scratch.Get().(*[]byte)
+	defer scratch.Put(large)
+	return openWithin(large, src, codec, size, use)
+}
+
+// openWithin is openPayload for a payload of at most that size, once it has a
+// processor.
+func openWithin(buf *[]byte, src []byte, codec Codec, size int, use func(payload []byte) error) error {
+	if err := openers.Acquire(context.Background(), 1); err != nil {
+		return err // not reached, either
+	}
+	defer openers.Release(1)
 	payload, err := decompress(*buf, src, codec, size)
 	if err != nil {
 		return err
