@@ -87,8 +87,8 @@ func Routes(d Deps) ([]server.Route, error) {
 	quick, slow := 2*runtime.GOMAXPROCS(0), 16
 	routes := []server.Route{
 		// Records.
-		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, Handle: produceHandler.handle},
-		{Key: protocol.Fetch, Min: 0, Max: 17, Handle: fetchHandler.handle},
+		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, OwnReplies: true, Handle: produceHandler.handle},
+		{Key: protocol.Fetch, Min: 0, Max: 17, OwnReplies: true, Handle: fetchHandler.handle},
 		{Key: protocol.ListOffsets, Min: 0, Max: 9, Slots: quick, Handle: decoded(listOffsetsHandler.handle)},
 		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Slots: quick, Handle: decoded(epochHandler.handle)},
 		{Key: protocol.InitProducerId, Min: 0, Max: 5, Slots: slow, Handle: decoded(initHandler.handle)},

@@ -195,7 +195,7 @@ func (c *conn) one(frame []byte) error {
 		if err := c.takeSlot(route); err != nil {
 			return err
 		}
-		if err := c.srv.unsent.waitRoom(c); err != nil {
+		if err := route.unsent.waitRoom(c); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,8 +16,8 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
-// Peers that do not read their replies are closed, the most stalled first, once the
-// replies of all are too many; others are then answered.
+// Peers that do not read their replies are closed, the oldest first, once the replies
+// of all are too many, until half of them are gone; others are then answered.
 func TestUnreadRepliesAreShed(t *testing.T) {
 	large := Route{Key: protocol.Metadata, Max: 4, Handle: func(_ context.Context, r *Request) error {
 		p := r.NewReply()
@@ -23,28 +26,91 @@ func TestUnreadRepliesAreShed(t *testing.T) {
 		return nil
 	}}
 	synctest.Test(t, func(t *testing.T) {
-		h := start(t, "pipe", Config{UnsentBytes: 100 << 10}, Listener{}, large)
-		begin := time.Now()
-		first, second := h.dial(), h.dial()
-		write(t, first, frame(protocol.Metadata, 1, 1, ""))
-		synctest.Wait()
-		time.Sleep(time.Second)
-		write(t, second, frame(protocol.Metadata, 1, 1, ""))
-		synctest.Wait()
-		third := h.dial()
-		write(t, third, frame(protocol.Metadata, 1, 1, "")) // has to wait
-		if _, body := read(t, third); len(body) != 60<<10 {
-			t.Errorf("a reply of %d bytes", len(body))
+		own := large
+		own.Key, own.OwnReplies = protocol.ListOffsets, true
+		h := start(t, "pipe", Config{UnsentBytes: 150 << 10}, Listener{}, large, own)
+		var unread [3]net.Conn
+		for i := range unread {
+			unread[i] = h.dial()
+			write(t, unread[i], frame(protocol.Metadata, 1, 1, ""))
+			synctest.Wait()
+			time.Sleep(time.Second)
 		}
+		expectReply := func(c net.Conn) {
+			t.Helper()
+			if _, body := read(t, c); len(body) != 60<<10 {
+				t.Errorf("a reply of %d bytes", len(body))
+			}
+		}
+		begin := time.Now()
+		other := h.dial()
+		write(t, other, frame(protocol.ListOffsets, 1, 1, ""))
+		expectReply(other)
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("a reply of another key after %v", took)
+		}
+		write(t, other, frame(protocol.Metadata, 1, 1, "")) // has to wait
+		expectReply(other)
 		if took := time.Since(begin); took < stalledAfter || took > stalledAfter+2*unsentPoll {
 			t.Errorf("a reply after %v", took)
 		}
-		expectClosed(t, first)
-		if _, body := read(t, second); len(body) != 60<<10 { // slow, but not the slowest
-			t.Errorf("a reply of %d bytes", len(body))
+		expectClosed(t, unread[0])
+		expectClosed(t, unread[1])
+		expectReply(unread[2])
+		synctest.Wait()
+		if n := strings.Count(h.logs.String(), "replies are not read"); n != 2 {
+			t.Errorf("%d lines:\n%s", n, h.logs)
 		}
-		h.expectOneLine("refused", "replies are not read")
 	})
+}
+
+// A slow peer is not one that does not read: its reply moves.
+func TestSlowRepliesAreNotShed(t *testing.T) {
+	const size = 16 << 20 // more than sockets hold
+	large := Route{Key: protocol.Metadata, Max: 4, Handle: func(_ context.Context, r *Request) error {
+		p := r.NewReply()
+		p.Buf = append(p.Buf, make([]byte, size)...)
+		r.Send(p)
+		return nil
+	}}
+	h := start(t, "tcp", Config{UnsentBytes: 3 * size / 2}, Listener{}, large)
+	slow, stopped, other := h.dial(), h.dial(), h.dial()
+	write(t, slow, frame(protocol.Metadata, 1, 1, ""))
+	unsent := h.srv.routes.find(int16(protocol.Metadata)).unsent
+	for unsent.number() < 1 {
+		runtime.Gosched()
+	}
+	write(t, stopped, frame(protocol.Metadata, 1, 1, ""))
+	for unsent.number() < 2 {
+		runtime.Gosched()
+	}
+	write(t, other, frame(protocol.Metadata, 1, 1, "")) // has to wait
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		read(t, other)
+	}()
+	for got := 0; got < size; { // the oldest, but it reads
+		select {
+		case <-answered:
+		case <-time.After(10 * time.Millisecond): // slow as it is
+		}
+		n, err := slow.Read(make([]byte, 128<<10))
+		if got += n; err != nil {
+			t.Fatalf("the slow one was closed after %d bytes: %v", got, err)
+		}
+	}
+	<-answered
+	if n, _ := io.Copy(io.Discard, stopped); n >= size {
+		t.Error("the one that does not read was not closed")
+	}
+}
+
+// number is how many connections have something on its way that counts.
+func (u *unsent) number() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.conns)
 }
 
 // A request that needs more memory than is free waits for those that have it, and

@@ -61,6 +61,7 @@ type Reply struct {
 	copied    int
 	backing   *buffer
 	pool      *bufferPool
+	unsent    *unsent // where it counts while it is on its way
 }
 
 func newReply(pool *bufferPool) *Reply {

@@ -57,6 +57,7 @@ var errUndecided = errors.New("handler returned without an answer")
 // NewReply returns a reply that already has its header.
 func (r *Request) NewReply() *Reply {
 	p := newReply(r.conn.srv.pool)
+	p.unsent = r.route.unsent
 	p.Buf = protocol.AppendResponseHeader(p.Buf, r.Header.Key, r.Header.Version, r.Header.CorrelationID)
 	return p
 }

@@ -39,9 +39,14 @@ type Route struct {
 	// only take memory, and the processors from those who produce and fetch.
 	Slots int
 
+	// OwnReplies keys are not held up by clients that do not read their replies to
+	// requests of other keys.
+	OwnReplies bool
+
 	Handle Handler
 
-	slots chan struct{} // holds one element for each request in a handler
+	slots  chan struct{} // holds one element for each request in a handler
+	unsent *unsent       // where its replies count
 }
 
 // routeTable is indexed by API key; keys are small and dense.
@@ -50,8 +55,9 @@ type routeTable []*Route
 // maxAPIKey bounds the table; Kafka's keys are below 100.
 const maxAPIKey = 255
 
-func newRouteTable(routes []Route) (routeTable, error) {
+func newRouteTable(routes []Route, unsentBytes int64) (routeTable, error) {
 	var t routeTable
+	shared := newUnsent(unsentBytes)
 	for i := range routes {
 		r := &routes[i]
 		if r.Key < 0 || r.Key > maxAPIKey || r.Min < 0 || r.Max < r.Min || r.Handle == nil {
@@ -65,6 +71,9 @@ func newRouteTable(routes []Route) (routeTable, error) {
 		}
 		if r.Slots > 0 {
 			r.slots = make(chan struct{}, r.Slots)
+		}
+		if r.unsent = shared; r.OwnReplies {
+			r.unsent = newUnsent(unsentBytes)
 		}
 		t[r.Key] = r
 	}

@@ -19,8 +19,9 @@ func putInt32(b []byte, v int32) { binary.BigEndian.PutUint32(b, uint32(v)) }
 // outstanding, else by the flusher: never by both at once. An error closes the
 // connection.
 func (c *conn) write(replies []*Reply) error {
-	if c.srv.unsent.begin(c, replies) {
-		defer c.srv.unsent.end(c)
+	// Only replies of one key go out together.
+	if unsent := replies[0].unsent; unsent.begin(c, replies) {
+		defer unsent.end(c)
 	}
 	err := c.writeAll(replies)
 	if err != nil {

@@ -35,7 +35,7 @@ type Config struct {
 	InFlightBytes           int64         // of all connections' frames that do not fit 8 KiB; default 256 MiB
 	ConnectionInFlightBytes int64         // of requests on one connection that wait for their reply; default 64 MiB
 	WorkBytes               int64         // of what requests have reserved to be answered, and again of those that wait; default 64 MiB
-	UnsentBytes             int64         // of replies on their way; default 64 MiB
+	UnsentBytes             int64         // of replies on their way, of each key with OwnReplies and of all others; default 64 MiB
 	MaxIdle                 time.Duration // connections.max.idle.ms; ≤ 0 means never
 	Limits                  Limits
 
@@ -62,7 +62,6 @@ type Server struct {
 	budget    *budget // of frames
 	work      *budget // of requests that are being answered
 	waiting   *budget // of requests that wait for something to happen
-	unsent    *unsent
 	conns     *connSet
 	lines     loglimit.Limit // on what strangers cause
 
@@ -82,10 +81,6 @@ type Server struct {
 
 // New makes a server; it owns the listeners from here on.
 func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
-	table, err := newRouteTable(routes)
-	if err != nil {
-		return nil, err
-	}
 	if len(listeners) == 0 {
 		return nil, errors.New("server: no listeners")
 	}
@@ -100,6 +95,10 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	cfg.ConnectionInFlightBytes = cmp.Or(cfg.ConnectionInFlightBytes, 64<<20)
 	cfg.WorkBytes = cmp.Or(cfg.WorkBytes, 64<<20)
 	cfg.UnsentBytes = cmp.Or(cfg.UnsentBytes, 64<<20)
+	table, err := newRouteTable(routes, cfg.UnsentBytes)
+	if err != nil {
+		return nil, err
+	}
 	log := cfg.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -107,7 +106,7 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	return &Server{
 		cfg: cfg, log: log, routes: table, listeners: listeners,
 		pool: new(bufferPool), budget: newBudget(cfg.InFlightBytes),
-		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), unsent: newUnsent(cfg.UnsentBytes), conns: newConnSet(cfg.Limits),
+		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), conns: newConnSet(cfg.Limits),
 		ended: make(chan struct{}), draining: make(chan struct{}), hurry: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }

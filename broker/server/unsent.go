@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,32 +10,35 @@ import (
 const (
 	// heldFile is what an open file of a reply counts for: descriptors are scarce.
 	heldFile = 64 << 10
-	// stalledAfter is how long a reply must have been on its way for its connection to
-	// be closed when memory for replies is short.
-	stalledAfter = 2 * time.Second
-	// unsentPoll is how often one who waits for others' replies to go looks again.
+	// stalledAfter is for how long the peer must not have taken a byte of a reply, for
+	// its connection to be closed when memory for replies is short.
+	stalledAfter = 500 * time.Millisecond
+	// unsentPoll is how often those who wait for others' replies to go look again.
 	unsentPoll = 100 * time.Millisecond
 )
 
-// unsent accounts for the replies that are on their way. Peers that do not read
-// theirs could fill the memory, each with one: beyond a limit, no request is handled
-// until there is room, and those whose replies have not moved for longest are
+// unsent accounts for the replies of some keys that are on their way. Peers that do
+// not read theirs could fill the memory, each with one: beyond a limit, no request of
+// these keys is handled until there is room, and those whose replies do not move are
 // closed to make it. Safe for concurrent use.
 type unsent struct {
 	limit int64
 
 	full atomic.Bool // bytes is above limit: all that most requests ask
 
-	mu    sync.Mutex
-	bytes int64
-	conns map[*conn]sending
-	freed chan struct{} // closed and replaced when bytes has fallen below the limit
+	mu     sync.Mutex
+	bytes  int64
+	conns  map[*conn]sending
+	looked time.Time
+	freed  chan struct{} // closed and replaced when bytes has fallen below the limit
 }
 
 // sending is what one connection has on its way.
 type sending struct {
 	bytes int64
-	since time.Time
+	begun time.Time
+	acked uint64    // what the peer had taken when somebody looked
+	since time.Time // when somebody first saw that; zero: nobody has looked
 }
 
 func newUnsent(limit int64) *unsent {
@@ -55,7 +57,7 @@ func (u *unsent) begin(c *conn, replies []*Reply) bool {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.conns[c] = sending{n, time.Now()}
+	u.conns[c] = sending{bytes: n, begun: time.Now()}
 	u.bytes += n
 	u.full.Store(u.bytes > u.limit)
 	return true
@@ -101,22 +103,33 @@ func (u *unsent) waitRoom(c *conn) error {
 }
 
 // stalled returns, while there is too much, which connections are to be closed, and
-// a channel that tells when it is enough; else nil and nil.
+// a channel that tells when it is enough; else nil and nil. They are so many that half
+// of the limit is free then: others who do not read will want it at once.
 func (u *unsent) stalled() ([]*conn, <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	excess := u.bytes - u.limit
-	if excess <= 0 {
+	if u.bytes <= u.limit {
 		return nil, nil
 	}
 	now := time.Now()
+	if now.Sub(u.looked) < unsentPoll/2 {
+		return nil, u.freed // somebody else has just looked
+	}
+	u.looked = now
 	var victims []*conn
 	for c, s := range u.conns {
-		if !c.listener.Internal && now.Sub(s.since) >= stalledAfter {
+		if c.listener.Internal {
+			continue
+		}
+		if acked := c.acked(); s.since.IsZero() || acked != s.acked {
+			s.acked, s.since = acked, now
+			u.conns[c] = s
+		} else if now.Sub(s.since) >= stalledAfter {
 			victims = append(victims, c)
 		}
 	}
-	slices.SortFunc(victims, func(a, b *conn) int { return cmp.Compare(u.conns[a].since.UnixNano(), u.conns[b].since.UnixNano()) })
+	slices.SortFunc(victims, func(a, b *conn) int { return u.conns[a].begun.Compare(u.conns[b].begun) })
+	excess := u.bytes - u.limit/2
 	for i, c := range victims {
 		if excess -= u.conns[c].bytes; excess <= 0 {
 			return victims[:i+1], u.freed
