@@ -82,9 +82,9 @@ func Routes(d Deps) ([]server.Route, error) {
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 
-	// Slots of what only computes, and of what may wait for ZooKeeper or for topics
-	// (Metadata makes some).
-	quick, slow := 2*runtime.GOMAXPROCS(0), 16
+	// Slots of what only computes, which leaves one processor to those who produce and
+	// fetch, and of what may wait for ZooKeeper or for topics (Metadata makes some).
+	quick, slow := max(runtime.GOMAXPROCS(0)-1, 1), 16
 	routes := []server.Route{
 		// Records.
 		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, OwnReplies: true, Handle: produceHandler.handle},
