@@ -22,7 +22,7 @@ type Config struct {
 	// default 1 MiB - 1, at most 64 MiB.
 	MaxRequestBytes int
 	// MaxConnections bounds the connections open at one time; further ones
-	// are closed at once. Default 256.
+	// are closed at once. Default 64.
 	MaxConnections int
 	// MaxOutstanding bounds the requests of one connection that wait for an
 	// answer; a client with more is not read from until some are answered.
@@ -31,9 +31,9 @@ type Config struct {
 	// MaxSessions bounds the sessions, connected or not; further clients are
 	// turned away. Default 10,000.
 	MaxSessions int
-	// MaxWatchBytes bounds what the watches of one connection may cost, about
-	// 100 bytes and the path each; a client that sets more is disconnected.
-	// Default 64 MiB.
+	// MaxWatchBytes bounds what the watches of all connections may cost, about
+	// 300 bytes and the path each; beyond it the client with the most is
+	// disconnected. Default 32 MiB.
 	MaxWatchBytes int
 	// Logger, default none.
 	Logger *slog.Logger
@@ -64,10 +64,10 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	defInt(&c.MaxRequestBytes, zkproto.DefaultMaxFrame)
-	defInt(&c.MaxConnections, 256)
+	defInt(&c.MaxConnections, 64)
 	defInt(&c.MaxOutstanding, 1000)
 	defInt(&c.MaxSessions, 10_000)
-	defInt(&c.MaxWatchBytes, 64<<20)
+	defInt(&c.MaxWatchBytes, 32<<20)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

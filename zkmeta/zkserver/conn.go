@@ -19,7 +19,17 @@ const (
 	inboundBytes  = 1 << 20
 	outboundBytes = 1 << 20
 	eventBacklog  = 8 << 20
+	// strangersShare is what part of that others than the owner have: they are many.
+	strangersShare = 8
 )
+
+// share is the connection's part of one of these bounds.
+func (c *conn) share(bound int) int {
+	if c.owner {
+		return bound
+	}
+	return bound / strangersShare
+}
 
 // request is a decoded frame of a client, or a four-letter word.
 type request struct {
@@ -189,7 +199,7 @@ func (c *conn) enqueue(r request) {
 func (c *conn) roomFor() bool {
 	for {
 		c.mu.Lock()
-		room := len(c.queue) < c.cfg.MaxOutstanding && c.queueBytes < inboundBytes
+		room := len(c.queue) < c.cfg.MaxOutstanding && c.queueBytes < c.share(inboundBytes)
 		c.mu.Unlock()
 		if room {
 			return true
@@ -211,7 +221,7 @@ func (c *conn) next() (request, bool) {
 		c.queue, c.handedIn = nil, false
 		return request{}, false
 	}
-	if !c.lost && len(c.staged)+len(c.out)+c.sending >= outboundBytes {
+	if !c.lost && len(c.staged)+len(c.out)+c.sending >= c.share(outboundBytes) {
 		c.parked, c.handedIn = true, false
 		return request{}, false
 	}
@@ -236,7 +246,7 @@ func (c *conn) adopt() bool {
 // returns false, and does nothing, if the client leaves too many events unread.
 func (c *conn) release(finish bool) bool {
 	c.mu.Lock()
-	if c.outEvents > 0 && c.outEvents+c.eventBytes > eventBacklog {
+	if c.outEvents > 0 && c.outEvents+c.eventBytes > c.share(eventBacklog) {
 		c.mu.Unlock()
 		return false
 	}
@@ -245,7 +255,7 @@ func (c *conn) release(finish bool) bool {
 	c.finishing = c.finishing || finish
 	c.mu.Unlock()
 	c.eventBytes = 0
-	if cap(c.staged) > outboundBytes {
+	if cap(c.staged) > c.share(outboundBytes) {
 		c.staged = nil
 	}
 	c.staged = c.staged[:0]
@@ -281,12 +291,12 @@ func (c *conn) write() {
 		if _, err := c.nc.Write(batch); err != nil {
 			return
 		}
-		if spare = batch; cap(spare) > outboundBytes {
+		if spare = batch; cap(spare) > c.share(outboundBytes) {
 			spare = nil
 		}
 		c.mu.Lock()
 		c.sending = 0
-		hand := c.parked && len(c.out) < outboundBytes
+		hand := c.parked && len(c.out) < c.share(outboundBytes)
 		if hand {
 			c.parked, c.handedIn = false, true
 		}

@@ -151,14 +151,19 @@ func TestRequestsAheadAreBounded(t *testing.T) {
 		size, most     int
 		readsInstead   bool
 		maxOutstanding int
+		owner          bool
 	}{
 		{name: "number", readsInstead: true, maxOutstanding: 100, most: 100},
-		{name: "bytes", size: 100_000, most: 14, maxOutstanding: 1000},
+		{name: "bytes", size: 12_500, most: 14, maxOutstanding: 1000},
+		{name: "the owner's bytes", size: 100_000, most: 14, maxOutstanding: 1000, owner: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &gateStore{MemStore: zkserver.NewMemStore()}
-				_, dial := startPipe(t, zkserver.Config{MaxOutstanding: tt.maxOutstanding}, store)
+				s, dial := startPipe(t, zkserver.Config{MaxOutstanding: tt.maxOutstanding}, store)
+				if tt.owner {
+					dial = servePipe(t, s.ServeOwner)
+				}
 				c := connected(t, dial(), 40*time.Second)
 				store.gate = make(chan struct{})
 				box := collect(c)
@@ -205,11 +210,11 @@ func TestClientThatDoesNotReadItsEvents(t *testing.T) {
 		n := 0
 		for ; n < 5000; n++ {
 			busy.mustDo(t, zkproto.OpSetData, &zkproto.SetDataRequest{Path: name, Version: -1})
-			if n%200 == 0 && watching(t, dial()) == 0 {
+			if n%50 == 0 && watching(t, dial()) == 0 {
 				break
 			}
 		}
-		if n < 500 || n == 5000 {
+		if n < 100 || n == 5000 {
 			t.Errorf("disconnected after %d events of 8 kB", n)
 		}
 		if _, err := deaf.do(zkproto.OpPing, nil, nil); !closed(err) {
@@ -263,13 +268,40 @@ func TestLimits(t *testing.T) {
 		}
 		for i := range 100 {
 			if _, err := b.do(zkproto.OpExists, &zkproto.PathWatchRequest{Path: fmt.Sprintf("/%d", i), Watch: true}, nil); closed(err) {
-				if i < 40 {
+				if i < 10 {
 					t.Errorf("disconnected at %d watches", i)
 				}
 				return
 			}
 		}
 		t.Error("100 watches were taken")
+	})
+}
+
+// When all watches together are too many, the client with the most of them goes, and
+// never the owner.
+func TestWatchesAreBoundedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dial := startPipe(t, zkserver.Config{MaxWatchBytes: 5000}, zkserver.NewMemStore())
+		owner, few, many := connected(t, servePipe(t, s.ServeOwner)(), 40*time.Second), connected(t, dial(), 40*time.Second), connected(t, dial(), 40*time.Second)
+		watch := func(c *rawClient, from, n int) {
+			t.Helper()
+			for i := range n {
+				if _, err := c.do(zkproto.OpExists, &zkproto.PathWatchRequest{Path: fmt.Sprintf("/%d", from+i), Watch: true}, nil); closed(err) {
+					t.Fatalf("disconnected at watch %d", i)
+				}
+			}
+		}
+		watch(owner, 0, 100)
+		watch(few, 0, 3)
+		watch(many, 0, 13)
+		watch(few, 3, 3) // of which the first is one too many
+		if _, err := many.do(zkproto.OpPing, nil, nil); !closed(err) {
+			t.Errorf("the client with the most watches: %v", err)
+		}
+		if n := watching(t, dial()); n != 106 {
+			t.Errorf("%d watches are left, want 106", n)
+		}
 	})
 }
 

@@ -227,9 +227,8 @@ func (l *loop) serveTurn(c *conn) bool {
 		}
 		l.serve(c, r)
 		l.stats.note(time.Since(r.at))
-		if c.watchBytes > l.cfg.MaxWatchBytes {
-			l.log.Warn("zkserver: disconnecting a client with too many watches", "client", c.nc.RemoteAddr().String(), "watches", len(c.watched))
-			l.drop(c)
+		for l.watches.strangers > l.cfg.MaxWatchBytes {
+			l.dropMostWatches()
 		}
 	}
 	return true
@@ -275,6 +274,21 @@ func (l *loop) drop(c *conn) {
 	c.staged = nil
 	c.close()
 	l.detach(c)
+}
+
+// dropMostWatches ends the connection whose watches cost most, the owner's left out.
+func (l *loop) dropMostWatches() {
+	var most *conn
+	for _, s := range l.sessions {
+		if c := s.conn; c != nil && !c.owner && (most == nil || c.watchBytes > most.watchBytes) {
+			most = c
+		}
+	}
+	if l.refusals.Say() {
+		l.log.Warn("zkserver: disconnecting the client with the most watches, for there are too many", "client", most.nc.RemoteAddr().String(),
+			"watches", len(most.watched), "others_refused", l.refusals.Unsaid())
+	}
+	l.drop(most)
 }
 
 // detach forgets a connection. Its session lives on until it expires.

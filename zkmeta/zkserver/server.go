@@ -133,8 +133,9 @@ func (s *Server) Start(context.Context) error {
 func (s *Server) Serve(l net.Listener) error { return s.serve(l, false) }
 
 // ServeOwner is Serve for those whom the server belongs to: their connections and
-// sessions do not count for MaxConnections and MaxSessions, so that no stranger can
-// take the place they need.
+// sessions do not count for MaxConnections, MaxSessions and MaxWatchBytes, so that no
+// stranger can take the place they need, and their requests, replies and events may
+// take more room.
 func (s *Server) ServeOwner(l net.Listener) error { return s.serve(l, true) }
 
 func (s *Server) serve(l net.Listener, owner bool) error {

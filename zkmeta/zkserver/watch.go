@@ -23,7 +23,7 @@ const (
 )
 
 // watchCost is about what a watch costs in memory, beside its path.
-const watchCost = 100
+const watchCost = 300
 
 // watchTable holds the watches of all connections. It belongs to the server's
 // loop. A watch belongs to a connection, not to a session: it is gone with the
@@ -35,6 +35,7 @@ type watchTable struct {
 	byPath    map[string]map[*conn]watchBits
 	recursive int // paths and connections with a recursive watch
 	total     int
+	strangers int // what the watches of connections that are not the owner's cost, in bytes
 }
 
 func newWatchTable() *watchTable { return &watchTable{byPath: map[string]map[*conn]watchBits{}} }
@@ -61,7 +62,7 @@ func (w *watchTable) update(c *conn, path string, conns map[*conn]watchBits, bit
 	case bits == 0 && had:
 		delete(conns, c)
 		delete(c.watched, path)
-		c.watchBytes -= watchCost + len(path)
+		w.charge(c, -(watchCost + len(path)))
 		w.total--
 		if len(conns) == 0 {
 			delete(w.byPath, path)
@@ -70,9 +71,16 @@ func (w *watchTable) update(c *conn, path string, conns map[*conn]watchBits, bit
 		conns[c] = bits
 		if !had {
 			c.watched[path] = struct{}{}
-			c.watchBytes += watchCost + len(path)
+			w.charge(c, watchCost+len(path))
 			w.total++
 		}
+	}
+}
+
+func (w *watchTable) charge(c *conn, bytes int) {
+	c.watchBytes += bytes
+	if !c.owner {
+		w.strangers += bytes
 	}
 }
 
