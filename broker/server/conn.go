@@ -36,6 +36,7 @@ type conn struct {
 	pause    time.Time // the next request is read no earlier (quota)
 
 	closeOnce sync.Once
+	answered  atomic.Bool // a reply has been written
 	software  atomic.Pointer[clientSoftware]
 	// lastActive is when bytes last moved, frameDue when the large frame that is
 	// coming must be here, 0 if none is; both in Unix nanoseconds. The sweeper

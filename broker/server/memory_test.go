@@ -28,7 +28,16 @@ func TestUnreadRepliesAreShed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := large
 		own.Key, own.OwnReplies = protocol.ListOffsets, true
-		h := start(t, "pipe", Config{UnsentBytes: 150 << 10}, Listener{}, large, own)
+		h := start(t, "pipe", Config{UnsentBytes: 300 << 10}, Listener{}, large, own)
+		expectReply := func(c net.Conn) {
+			t.Helper()
+			if _, body := read(t, c); len(body) != 60<<10 {
+				t.Errorf("a reply of %d bytes", len(body))
+			}
+		}
+		known := h.dial()
+		write(t, known, frame(protocol.Metadata, 1, 1, ""))
+		expectReply(known)
 		var unread [3]net.Conn
 		for i := range unread {
 			unread[i] = h.dial()
@@ -36,19 +45,19 @@ func TestUnreadRepliesAreShed(t *testing.T) {
 			synctest.Wait()
 			time.Sleep(time.Second)
 		}
-		expectReply := func(c net.Conn) {
-			t.Helper()
-			if _, body := read(t, c); len(body) != 60<<10 {
-				t.Errorf("a reply of %d bytes", len(body))
-			}
-		}
 		begin := time.Now()
+		write(t, known, frame(protocol.Metadata, 1, 1, ""))
+		expectReply(known)
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("a reply to one who has read one before after %v", took)
+		}
 		other := h.dial()
 		write(t, other, frame(protocol.ListOffsets, 1, 1, ""))
 		expectReply(other)
 		if took := time.Since(begin); took > 0 {
 			t.Errorf("a reply of another key after %v", took)
 		}
+		other = h.dial()
 		write(t, other, frame(protocol.Metadata, 1, 1, "")) // has to wait
 		expectReply(other)
 		if took := time.Since(begin); took < stalledAfter || took > stalledAfter+2*unsentPoll {
@@ -73,7 +82,7 @@ func TestSlowRepliesAreNotShed(t *testing.T) {
 		r.Send(p)
 		return nil
 	}}
-	h := start(t, "tcp", Config{UnsentBytes: 3 * size / 2}, Listener{}, large)
+	h := start(t, "tcp", Config{UnsentBytes: 3 * size}, Listener{}, large)
 	slow, stopped, other := h.dial(), h.dial(), h.dial()
 	write(t, slow, frame(protocol.Metadata, 1, 1, ""))
 	unsent := h.srv.routes.find(int16(protocol.Metadata)).unsent

@@ -26,6 +26,8 @@ func (c *conn) write(replies []*Reply) error {
 	err := c.writeAll(replies)
 	if err != nil {
 		c.close()
+	} else if !c.answered.Load() {
+		c.answered.Store(true)
 	}
 	return err
 }

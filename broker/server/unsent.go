@@ -20,17 +20,18 @@ const (
 // unsent accounts for the replies of some keys that are on their way. Peers that do
 // not read theirs could fill the memory, each with one: beyond a limit, no request of
 // these keys is handled until there is room, and those whose replies do not move are
-// closed to make it. Safe for concurrent use.
+// closed to make it. Half of the room is for those who have read a reply before: who
+// only connects to ask for much is not in their way. Safe for concurrent use.
 type unsent struct {
 	limit int64
 
-	full atomic.Bool // bytes is above limit: all that most requests ask
+	total atomic.Int64 // bytes, once more: all that most requests ask
 
 	mu     sync.Mutex
 	bytes  int64
 	conns  map[*conn]sending
 	looked time.Time
-	freed  chan struct{} // closed and replaced when bytes has fallen below the limit
+	freed  chan struct{} // closed and replaced when bytes has fallen and somebody may have room
 }
 
 // sending is what one connection has on its way.
@@ -59,7 +60,7 @@ func (u *unsent) begin(c *conn, replies []*Reply) bool {
 	defer u.mu.Unlock()
 	u.conns[c] = sending{bytes: n, begun: time.Now()}
 	u.bytes += n
-	u.full.Store(u.bytes > u.limit)
+	u.total.Store(u.bytes)
 	return true
 }
 
@@ -69,17 +70,21 @@ func (u *unsent) end(c *conn) {
 	before := u.bytes
 	u.bytes -= u.conns[c].bytes
 	delete(u.conns, c)
-	u.full.Store(u.bytes > u.limit)
-	if before > u.limit && u.bytes <= u.limit {
+	u.total.Store(u.bytes)
+	if before > u.limit/2 && u.bytes <= u.limit { // newcomers or all may wait
 		close(u.freed)
 		u.freed = make(chan struct{})
 	}
 }
 
-// waitRoom returns when the replies on their way are within the limit.
+// waitRoom returns when the replies on their way leave room for one of c.
 func (u *unsent) waitRoom(c *conn) error {
-	for u.full.Load() {
-		victims, freed := u.stalled()
+	room := u.limit
+	if !c.answered.Load() {
+		room /= 2
+	}
+	for u.total.Load() > room {
+		victims, freed := u.stalled(room)
 		if freed == nil {
 			return nil
 		}
@@ -104,11 +109,11 @@ func (u *unsent) waitRoom(c *conn) error {
 
 // stalled returns, while there is too much, which connections are to be closed, and
 // a channel that tells when it is enough; else nil and nil. They are so many that half
-// of the limit is free then: others who do not read will want it at once.
-func (u *unsent) stalled() ([]*conn, <-chan struct{}) {
+// of the room is free then: others who do not read will want it at once.
+func (u *unsent) stalled(room int64) ([]*conn, <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.bytes <= u.limit {
+	if u.bytes <= room {
 		return nil, nil
 	}
 	now := time.Now()
@@ -129,7 +134,7 @@ func (u *unsent) stalled() ([]*conn, <-chan struct{}) {
 		}
 	}
 	slices.SortFunc(victims, func(a, b *conn) int { return u.conns[a].begun.Compare(u.conns[b].begun) })
-	excess := u.bytes - u.limit/2
+	excess := u.bytes - room/2
 	for i, c := range victims {
 		if excess -= u.conns[c].bytes; excess <= 0 {
 			return victims[:i+1], u.freed
