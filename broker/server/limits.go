@@ -7,8 +7,8 @@ import "sync"
 type Limits struct {
 	// MaxConnections bounds all client connections together; 0 means no bound.
 	// At the limit new connections wait in the kernel's queue, except those on
-	// an InterBroker listener: for them the connection of another listener that
-	// has been idle longest is closed.
+	// an InterBroker listener, if clients have another: for them the connection of
+	// another listener that has been idle longest is closed.
 	MaxConnections int
 	// MaxPerIP bounds the connections from one address, MaxPerIPOverrides those
 	// from particular ones; 0 in MaxPerIP means no bound. What is over it is
@@ -25,14 +25,21 @@ type connSet struct {
 	limits Limits
 	conns  map[*conn]struct{}
 	perIP  map[string]int
-	client int // connections that count, those of Internal listeners left out
+	client int  // connections that count, those of Internal listeners left out
+	others bool // there is more than one listener that is not Internal
 	closed bool
 
 	removed chan struct{} // gets a token when a connection ends; Drain takes it
 }
 
-func newConnSet(l Limits) *connSet {
-	s := &connSet{limits: l, conns: map[*conn]struct{}{}, perIP: map[string]int{}, removed: make(chan struct{}, 1)}
+func newConnSet(l Limits, listeners []Listener) *connSet {
+	external := 0
+	for i := range listeners {
+		if !listeners[i].Internal {
+			external++
+		}
+	}
+	s := &connSet{limits: l, others: external > 1, conns: map[*conn]struct{}{}, perIP: map[string]int{}, removed: make(chan struct{}, 1)}
 	s.room.L = &s.mu
 	return s
 }
@@ -49,11 +56,15 @@ func (s *connSet) setLimits(l Limits) {
 func (s *connSet) waitRoom(l *Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.closed && s.full() && !l.Internal && !l.InterBroker {
+	for !s.closed && s.full() && !l.Internal && !s.protects(l) {
 		s.room.Wait()
 	}
 	return !s.closed
 }
+
+// protects reports whether the listener has connections although there are as many as
+// there may be: as with Kafka, where brokers have one of their own.
+func (s *connSet) protects(l *Listener) bool { return l.InterBroker && s.others }
 
 func (s *connSet) full() bool {
 	return s.limits.MaxConnections > 0 && s.client >= s.limits.MaxConnections
@@ -78,7 +89,7 @@ func (s *connSet) admit(c *conn) (evict *conn, why string) {
 	if (special || limit > 0) && s.perIP[c.host] >= limit {
 		return nil, "too many connections from this address"
 	}
-	if s.full() && c.listener.InterBroker {
+	if s.full() && s.protects(c.listener) {
 		evict = s.idlest()
 	}
 	s.conns[c] = struct{}{}

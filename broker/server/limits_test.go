@@ -121,7 +121,8 @@ func TestConnectionLimits(t *testing.T) {
 		expectClosed(t, h.dial())
 	})
 	t.Run("all", func(t *testing.T) {
-		h := start(t, "tcp", Config{Limits: Limits{MaxConnections: 1}}, Listener{}, echoRoute())
+		// Brokers use the only listener, too, and have no privilege on it.
+		h := start(t, "tcp", Config{Limits: Limits{MaxConnections: 1}}, Listener{InterBroker: true}, echoRoute())
 		a := h.dial()
 		write(t, a, frame(protocol.Metadata, 1, 1, "x"))
 		expect(t, a, 1, "x")

@@ -106,7 +106,7 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	return &Server{
 		cfg: cfg, log: log, routes: table, listeners: listeners,
 		pool: new(bufferPool), budget: newBudget(cfg.InFlightBytes),
-		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), conns: newConnSet(cfg.Limits),
+		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), conns: newConnSet(cfg.Limits, listeners),
 		ended: make(chan struct{}), draining: make(chan struct{}), hurry: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
