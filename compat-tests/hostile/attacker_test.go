@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -16,15 +17,19 @@ import (
 // from the broker either: what the neighbour then waits for is the broker.
 
 // attacks are what an attacker can be told to do. Each prepares itself and returns
-// what is then done to the broker. What it opens stays open until the test ends.
+// what is then done to the broker.
 var attacks = map[string]func(v *target) func(){
-	"large frames":      largeFramesOneByOne,
-	"many large frames": manyLargeFrames,
-	"announced frames":  announcedAndDripped,
-	"bombs":             manyBombs,
-	"unread replies":    unreadReplies,
-	"half requests":     halfRequests,
-	"random bytes":      randomBytes,
+	"flood from one address": floodFromOneAddress,
+	"flood of connections":   floodOfConnections,
+	"unread fetches":         unreadFetches,
+	"zookeeper's port":       zookeeperPort,
+	"large frames":           largeFramesOneByOne,
+	"many large frames":      manyLargeFrames,
+	"announced frames":       announcedAndDripped,
+	"bombs":                  manyBombs,
+	"unread replies":         unreadReplies,
+	"half requests":          halfRequests,
+	"random bytes":           randomBytes,
 }
 
 // The environment in which this program is an attacker: the name of the attack, and
@@ -75,8 +80,9 @@ func (a attacker) Fatalf(format string, args ...any) { a.Errorf(format, args...)
 func (a attacker) Fatal(args ...any)                 { a.Fatalf("%s", fmt.Sprint(args...)) }
 
 // while runs an attack and fails if the neighbour notices: if it has to wait longer
-// than it does in quiet and than a machine that others use explains.
-func (v *victim) while(name string) {
+// than it does in quiet and than a machine that others use explains. What the attacker
+// has opened stays open until the test ends, or end is called.
+func (v *victim) while(name string) (end func()) {
 	v.t.Helper()
 	// SCHED_IDLE: runs when nobody else wants to.
 	cmd := exec.Command("chrt", "--idle", "0", os.Args[0])
@@ -93,10 +99,11 @@ func (v *victim) while(name string) {
 	if err := cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
-	v.t.Cleanup(func() { // with the test, so that what it has opened stays open
+	end = sync.OnceFunc(func() {
 		in.Close()
 		cmd.Wait()
 	})
+	v.t.Cleanup(end)
 	said := bufio.NewScanner(out)
 	until := func(want string) {
 		v.t.Helper()
@@ -127,4 +134,5 @@ func (v *victim) while(name string) {
 	if during.half > before.half+noticedHalf || during.most > before.most+noticed || during.slowest > noticedOnce {
 		v.t.Errorf("the neighbour waited: %v; in quiet %v", during, before)
 	}
+	return end
 }

@@ -172,11 +172,16 @@ func (v *target) request(c net.Conn, req kmsg.Request, version int16) kmsg.Respo
 
 func (v *target) create(topic string, configs ...string) {
 	v.t.Helper()
+	v.createPartitioned(topic, 1, configs...)
+}
+
+func (v *target) createPartitioned(topic string, partitions int32, configs ...string) {
+	v.t.Helper()
 	c := v.dial()
 	defer c.Close()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 15000
-	one := kmsg.CreateTopicsRequestTopic{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}
+	one := kmsg.CreateTopicsRequestTopic{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}
 	for _, nameValue := range configs {
 		name, value, _ := strings.Cut(nameValue, "=")
 		one.Configs = append(one.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: name, Value: &value})
