@@ -106,9 +106,9 @@ func TestUnreadFetches(t *testing.T) {
 }
 
 const (
-	segments   = 20 // of each partition, of a batch each
-	partitions = 60
-	batchSize  = 90_000
+	segments    = 20 // of each partition, of a batch each
+	partitions  = 60
+	batchSize   = 90_000
 	cachedFiles = 300
 	// openFiles is how many files may be open: those, what is held for replies on their
 	// way, which counts 64 KiB each, of 64 MiB, and what else there is.
