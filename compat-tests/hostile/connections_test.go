@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -106,9 +107,9 @@ func TestUnreadFetches(t *testing.T) {
 }
 
 const (
-	segments    = 20 // of each partition, of a batch each
+	segments    = 40 // of each partition, of a batch each
 	partitions  = 60
-	batchSize   = 90_000
+	batchSize   = 60_000 // as much as is read into a reply, up to a MiB; the rest is sent from files
 	cachedFiles = 300
 	// openFiles is how many files may be open: those, what is held for replies on their
 	// way, which counts 64 KiB each, of 64 MiB, and what else there is.
@@ -152,19 +153,19 @@ func unreadFetches(v *target) func() {
 		return frame(req)
 	}
 	conns := make([]net.Conn, 500)
-	most := 0
+	most, before := 0, v.openFiles()
 	return func() {
 		for i := range conns {
 			conns[i] = v.dial()
 			conns[i].(*net.TCPConn).SetReadBuffer(4 << 10)
-			conns[i].Write(question(int64(i % segments)))
+			conns[i].Write(bytes.Repeat(question(int64(i%segments)), 3)) // more than the sockets hold
 			most = max(most, v.openFiles())
 		}
 		for range 50 {
 			time.Sleep(100 * time.Millisecond) // it is about what happens meanwhile
 			most = max(most, v.openFiles())
 		}
-		v.t.Logf("%d files were open at most", most)
+		v.t.Logf("%d files were open at first, %d at most", before, most)
 		if most > openFiles {
 			v.t.Errorf("%d files were open, more than %d", most, openFiles)
 		}

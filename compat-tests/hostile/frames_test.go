@@ -33,11 +33,12 @@ func (n naming) String() string { return [...]string{"empty", "distinct", "exist
 type largeFrame struct {
 	name  string
 	bytes []byte // with the size before it
+	taken bool   // it has no more elements than the broker takes
 }
 
 // largeFrames are, for one version of a request, frames in each of which another
-// of its arrays, nested ones included, has as many elements as a frame holds. It
-// follows from the request's structure alone.
+// of its arrays, nested ones included, has as many elements as the broker takes, and
+// as a frame holds. It follows from the request's structure alone.
 func largeFrames(key, version int16, topic string) iter.Seq[largeFrame] {
 	return func(yield func(largeFrame) bool) {
 		req := kmsg.RequestForKey(key)
@@ -51,11 +52,15 @@ func largeFrames(key, version int16, topic string) iter.Seq[largeFrame] {
 					continue
 				}
 				g := generator{key: key, version: version, naming: n, topic: topic}
-				frame := g.fill(path)
-				if frame == nil {
+				full := g.room(path)
+				if full == 0 {
 					continue // the version does not have it, or none of its elements takes space
 				}
-				if !yield(largeFrame{fmt.Sprintf("%s v%d %s %v", kmsg.NameForKey(key), version, pathName(reflect.TypeOf(req).Elem(), path), n), frame}) {
+				name := fmt.Sprintf("%s v%d %s %v", kmsg.NameForKey(key), version, pathName(reflect.TypeOf(req).Elem(), path), n)
+				if !yield(largeFrame{name, g.encode(path, min(full, maxElements-1000)), true}) {
+					return
+				}
+				if full > maxElements && !yield(largeFrame{name + ", too many", g.encode(path, full), false}) {
 					return
 				}
 			}
@@ -100,16 +105,16 @@ type generator struct {
 	names        int // given out
 }
 
-// fill makes the frame in which the array at path is as long as it can be.
-func (g *generator) fill(path []int) []byte {
+// room is how many elements the array at path can have in a frame.
+func (g *generator) room(path []int) int {
 	size := func(n int) int { return len(g.encode(path, n)) }
 	one, many := size(1), size(1001)
 	each := (many - one) / 1000
 	if each == 0 {
-		return nil
+		return 0
 	}
 	// Names grow and varints too; 1% is left for that.
-	return g.encode(path, min((frameLimit-one)/(each+1)*99/100, maxElements-1000))
+	return (frameLimit - one) / (each + 1) * 99 / 100
 }
 
 func (g *generator) encode(path []int, n int) []byte {

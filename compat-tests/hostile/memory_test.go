@@ -97,7 +97,9 @@ func manyLargeFrames(v *target) func() {
 	var costly [][]byte
 	for key, version := range map[int16]int16{1: 4, 3: 12, 19: 7, 32: 4, 33: 2, 37: 3} {
 		for f := range largeFrames(key, version, "attacked") {
-			costly = append(costly, f.bytes)
+			if f.taken {
+				costly = append(costly, f.bytes)
+			}
 		}
 	}
 	return func() {

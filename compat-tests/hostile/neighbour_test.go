@@ -24,13 +24,13 @@ type neighbour struct {
 const pace = 10 * time.Millisecond
 
 // How much longer than in quiet half of the rounds may take, and nineteen of twenty;
-// and how long each. On two cores, with four times as much to do as they can, they
-// have taken 3, 50 and 570 ms; when whatever computes was let on all processors, and
-// one bound held up all who wait for room for replies, 8 to 19 and 100 to 350 ms.
+// and how long each. On two cores, with up to eight times as much to do as they can,
+// they have taken 4, 55 and 1,860 ms; when whatever computes was let on all processors,
+// and one bound held up all who wait for room for replies, 8 to 19 and 100 to 350 ms.
 const (
 	noticedHalf = 10 * time.Millisecond
-	noticed     = 100 * time.Millisecond
-	noticedOnce = 2 * time.Second
+	noticed     = 150 * time.Millisecond
+	noticedOnce = 5 * time.Second
 )
 
 func (v *victim) neighbour() *neighbour {
