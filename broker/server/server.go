@@ -32,7 +32,7 @@ type Listener struct {
 type Config struct {
 	MaxFrameBytes           int32         // socket.request.max.bytes; default 100 MiB
 	MaxClientFrameBytes     int32         // other than Produce, from clients; default 1 MiB
-	InFlightBytes           int64         // of all connections' frames that do not fit 8 KiB; default 256 MiB
+	InFlightBytes           int64         // of all connections' frames that do not fit 8 KiB; default 112 MiB
 	ConnectionInFlightBytes int64         // of requests on one connection that wait for their reply; default 64 MiB
 	WorkBytes               int64         // of what requests have reserved to be answered, and again of those that wait; default 64 MiB
 	UnsentBytes             int64         // of replies on their way, of each key with OwnReplies and of all others; default 64 MiB
@@ -91,7 +91,7 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	}
 	cfg.MaxFrameBytes = cmp.Or(cfg.MaxFrameBytes, 100<<20)
 	cfg.MaxClientFrameBytes = cmp.Or(cfg.MaxClientFrameBytes, 1<<20)
-	cfg.InFlightBytes = cmp.Or(cfg.InFlightBytes, 256<<20)
+	cfg.InFlightBytes = cmp.Or(cfg.InFlightBytes, 112<<20)
 	cfg.ConnectionInFlightBytes = cmp.Or(cfg.ConnectionInFlightBytes, 64<<20)
 	cfg.WorkBytes = cmp.Or(cfg.WorkBytes, 64<<20)
 	cfg.UnsentBytes = cmp.Or(cfg.UnsentBytes, 64<<20)

@@ -61,7 +61,7 @@ func start(t *testing.T, properties ...string) *victim {
 	o := harness.Options{Dirs: []string{filepath.Join(t.TempDir(), "data")}, Properties: append([]string{"auto.create.topics.enable=false"}, properties...)}
 	broker := harness.StartGracchus(t, o)
 	v := &victim{Broker: broker, t: t, target: target{t: t, addr: broker.Addr, pid: broker.Pid()}}
-	v.create("t")
+	v.create("t", "retention.ms=-1") // the records are old
 	c := v.dial()
 	defer c.Close()
 	for range 50 { // the pools and what else is made once

@@ -129,8 +129,8 @@ func TestAnnouncedAndDripped(t *testing.T) {
 }
 
 func announcedAndDripped(v *target) func() {
-	const clients = 10_000
-	head := frame(produceTo("t", make([]byte, 9000)))[:9000]
+	const clients, sent = 10_000, 30_000
+	head := frame(produceTo("t", make([]byte, sent)))[:sent]
 	binary.BigEndian.PutUint32(head, 100<<20)
 	conns := make([]net.Conn, clients)
 	return func() {
