@@ -15,6 +15,9 @@ const (
 	stalledAfter = 500 * time.Millisecond
 	// unsentPoll is how often those who wait for others' replies to go look again.
 	unsentPoll = 100 * time.Millisecond
+	// admitEvery is how long the next one who waited waits after another, so that the
+	// reply of that one counts before: all at once would find the same room.
+	admitEvery = 5 * time.Millisecond
 )
 
 // unsent accounts for the replies of some keys that are on their way. Peers that do
@@ -31,7 +34,8 @@ type unsent struct {
 	bytes  int64
 	conns  map[*conn]sending
 	looked time.Time
-	freed  chan struct{} // closed and replaced when bytes has fallen and somebody may have room
+	turns  [2]chan struct{} // hold an element while a newcomer, or another, is next to go on
+	freed  chan struct{}    // closed and replaced when bytes has fallen and somebody may have room
 }
 
 // sending is what one connection has on its way.
@@ -43,7 +47,8 @@ type sending struct {
 }
 
 func newUnsent(limit int64) *unsent {
-	return &unsent{limit: limit, conns: map[*conn]sending{}, freed: make(chan struct{})}
+	return &unsent{limit: limit, conns: map[*conn]sending{}, freed: make(chan struct{}),
+		turns: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}}
 }
 
 // begin notes replies that are about to be written, and reports whether there is
@@ -79,9 +84,20 @@ func (u *unsent) end(c *conn) {
 
 // waitRoom returns when the replies on their way leave room for one of c.
 func (u *unsent) waitRoom(c *conn) error {
-	room := u.limit
+	room, turn := u.limit, u.turns[1]
 	if !c.answered.Load() {
-		room /= 2
+		room, turn = room/2, u.turns[0]
+	}
+	if u.total.Load() <= room {
+		return nil
+	}
+	select {
+	case turn <- struct{}{}:
+		defer func() { time.AfterFunc(admitEvery, func() { <-turn }) }()
+	case <-c.srv.hurry:
+		return errClosed
+	case <-c.ctx.Done():
+		return errClosed
 	}
 	for u.total.Load() > room {
 		victims, freed := u.stalled(room)

@@ -107,15 +107,14 @@ func TestUnreadFetches(t *testing.T) {
 }
 
 const (
-	segments    = 80 // of each partition, of a batch each
+	segments    = 40 // of each partition, of a batch each
 	partitions  = 60
 	batchSize   = 60_000 // as much as is read into a reply, up to a MiB; the rest is sent from files
 	cachedFiles = 300
 	// openFiles is how many files may be open: those, what is held for replies on their
-	// way, which counts 64 KiB each, of 64 MiB, and once more for requests that were under
-	// way when there was no more room. Without a bound it would be all segments' that
-	// are asked for, 3,400 more.
-	openFiles = cachedFiles + 2*1024 + 400
+	// way, which counts 64 KiB each, of 64 MiB, and some. Without a bound it would be all
+	// that are asked for, 1,720 more.
+	openFiles = cachedFiles + 1024 + 100
 )
 
 // makeSegments fills a topic "segments".
