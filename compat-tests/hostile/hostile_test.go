@@ -5,13 +5,10 @@ package hostile
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,33 +64,19 @@ func start(t *testing.T, properties ...string) *victim {
 	for range 50 { // the pools and what else is made once
 		v.produce(c, "t", batch(0, []byte("warm")))
 	}
-	v.quiet = v.memory("VmRSS")
+	v.quiet = v.Memory("VmRSS")
 	return v
 }
 
-// memory is a line of /proc/PID/status, in bytes: VmRSS is what the process has now,
-// VmHWM the most that it has had.
-func (v *target) memory(line string) int {
+// grown is how much more memory the broker has had at most than before the attack.
+func (v *target) grown() int {
 	v.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", v.pid))
+	most, err := harness.MemoryOf(v.pid, "VmHWM")
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	for l := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(l, line+":"); ok {
-			kib, err := strconv.Atoi(strings.Fields(rest)[0])
-			if err != nil {
-				v.t.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	v.t.Fatalf("no %s in\n%s", line, status)
-	return 0
+	return most - v.quiet
 }
-
-// grown is how much more memory the broker has had at most than before the attack.
-func (v *target) grown() int { return v.memory("VmHWM") - v.quiet }
 
 // expectGrowth fails if the broker has ever had more than that much memory beyond
 // what it had at first.
