@@ -46,10 +46,6 @@ func batchOf(records ...*rawRecord) *batch {
 	})
 }
 
-// newestRules is the first version of Produce to which a broker applies the rules of
-// the newest: it takes zstd. Those since 3 differ in nothing else that is asked here.
-const newestRules = 7
-
 // hostileBatchCases are batches whose checksum is right and whose numbers are not,
 // or are as large as they can be. Each is fetched, if it was taken.
 func hostileBatchCases() []spec {
@@ -190,7 +186,7 @@ func hostileBatchCases() []spec {
 		{"producer id of int64 min", newBatch("a").producer(math.MinInt64, 0, 0)},
 		{"epoch without producer id", newBatch("a").producer(-1, 0, -1)},
 	} {
-		cases = append(cases, spec{"hostile: " + b.name, newestRules, 0, func(c *conversation) {
+		cases = append(cases, spec{"hostile: " + b.name, 3, 0, func(c *conversation) {
 			a := c.create("a", 1)
 			c.ask(produceTo(a, 0, b.batch.bytes()))
 			stored := fetchFrom(a, c.id(a), 0, 0)
@@ -198,7 +194,7 @@ func hostileBatchCases() []spec {
 			c.ask(stored)
 		}})
 	}
-	return append(cases, spec{"hostile: sequences beyond int32 max", newestRules, 0, func(c *conversation) {
+	return append(cases, spec{"hostile: sequences beyond int32 max", 3, 0, func(c *conversation) {
 		a := c.create("a", 1)
 		try := func(first int32, n int) {
 			c.ask(produceTo(a, 0, newBatch(make([]string, n)...).producer(firstInventedProducer, 0, first).bytes()))
