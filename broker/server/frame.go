@@ -56,8 +56,12 @@ type frameReader struct {
 	charged int64
 	earned  int // the largest frame this connection has completed
 
-	readErr error
-	ready   func(fd uintptr) bool // the callback of raw.Read, made once
+	// What raw.Read has to know, and its callbacks, which are made once.
+	into      []byte // of body: where what comes next belongs
+	got       int
+	readErr   error
+	ready     func(fd uintptr) bool
+	bodyReady func(fd uintptr) bool
 }
 
 func (f *frameReader) init() {
@@ -77,6 +81,27 @@ func (f *frameReader) init() {
 		}
 		return true
 	}
+	f.bodyReady = func(fd uintptr) bool {
+		f.got, f.readErr = nowait.Read(fd, f.into)
+		if f.got == 0 && f.readErr == nil {
+			f.readErr = io.EOF
+		}
+		return f.readErr != syscall.EAGAIN
+	}
+}
+
+// readBody reads at least one byte of the body, or fails.
+func (f *frameReader) readBody(into []byte) (int, error) {
+	if f.raw == nil {
+		return f.conn.Read(into)
+	}
+	f.into = into
+	err := f.raw.Read(f.bodyReady)
+	f.into = nil
+	if err != nil {
+		return 0, err
+	}
+	return f.got, f.readErr
 }
 
 func (f *frameReader) needChunk() {
@@ -199,7 +224,7 @@ func (f *frameReader) large(ctx context.Context, size int) ([]byte, error) {
 			}
 			room = min(size, 4*room)
 		}
-		n, err := f.conn.Read(f.body.b[have:room])
+		n, err := f.readBody(f.body.b[have:room])
 		have += n
 		if n == 0 && err != nil {
 			if err == io.EOF {
