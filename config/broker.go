@@ -18,6 +18,7 @@ type Broker struct {
 	Storage         Storage
 	Topics          Topics
 	Fetch           Fetch
+	Replication     Replication
 	Producers       Producers
 	Offsets         Offsets
 	Transactions    Transactions
@@ -79,6 +80,17 @@ type Topics struct {
 type Fetch struct {
 	MaxBytes    int32 // fetch.max.bytes
 	MaxSessions int32 // max.incremental.fetch.session.cache.slots
+}
+
+// Replication is how followers copy partitions, and how long they may lag.
+type Replication struct {
+	LagTimeMax       time.Duration // replica.lag.time.max.ms
+	FetchWait        time.Duration // replica.fetch.wait.max.ms
+	FetchMinBytes    int32         // replica.fetch.min.bytes
+	FetchMaxBytes    int32         // replica.fetch.max.bytes, of one partition
+	ResponseMaxBytes int32         // replica.fetch.response.max.bytes
+	FetchBackoff     time.Duration // replica.fetch.backoff.ms
+	SocketTimeout    time.Duration // replica.socket.timeout.ms
 }
 
 // Producers is how producers' sequence state ages.

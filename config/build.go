@@ -20,6 +20,7 @@ func build(given map[string]string) (*Broker, error) {
 		RequestTimeout: v.millis("request.timeout.ms"),
 		Storage:        storageOf(v), Topics: topicsOf(v),
 		Fetch:        Fetch{MaxBytes: v.int32("fetch.max.bytes"), MaxSessions: v.int32("max.incremental.fetch.session.cache.slots")},
+		Replication:  replicationOf(v),
 		Producers:    Producers{Expiration: v.millis("producer.id.expiration.ms"), ExpirationCheck: v.millis("producer.id.expiration.check.interval.ms")},
 		Offsets:      offsetsOf(v),
 		Transactions: transactionsOf(v),
@@ -123,6 +124,15 @@ func storageOf(v values) Storage {
 		HWCheckpointInterval:       v.millis("replica.high.watermark.checkpoint.interval.ms"),
 		ReserveBytes:               v.int64("gracchus.log.reserve.bytes"),
 		MaxOpenFiles:               int(v.int32("gracchus.log.max.open.files")),
+	}
+}
+
+func replicationOf(v values) Replication {
+	return Replication{
+		LagTimeMax: v.millis("replica.lag.time.max.ms"), FetchWait: v.millis("replica.fetch.wait.max.ms"),
+		FetchMinBytes: v.int32("replica.fetch.min.bytes"), FetchMaxBytes: v.int32("replica.fetch.max.bytes"),
+		ResponseMaxBytes: v.int32("replica.fetch.response.max.bytes"),
+		FetchBackoff:     v.millis("replica.fetch.backoff.ms"), SocketTimeout: v.millis("replica.socket.timeout.ms"),
 	}
 }
 
