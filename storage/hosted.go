@@ -38,7 +38,7 @@ func (h *hosted) offset(kind checkpointKind) int64 {
 	case recoveryPoints:
 		return h.log.RecoveryPoint()
 	case highWatermarks:
-		return h.log.HighWatermark()
+		return max(h.log.HighWatermark(), h.log.LostBelow()) // a second crash must not make it forgotten
 	case cleanerOffsets:
 		return h.cleaned
 	}

@@ -235,3 +235,19 @@ func TestRealFiles(t *testing.T) {
 		}
 	}
 }
+
+// Committed records that a crash has taken are remembered as missing until a leader
+// has been followed, over however many crashes.
+func TestLostRecordsAreRemembered(t *testing.T) {
+	mem := vfs.NewMem()
+	put(t, mem, "/a/t-0/00000000000000000000.log", "")
+	put(t, mem, "/a/"+highWatermarkFile, "0\n1\nt 0 8\n")
+	for range 2 {
+		s := loaded(t, mem, "/a")
+		log, ok := s.Log(tp("t", 0))
+		if !ok || log.LostBelow() != 8 || log.HighWatermark() != 0 {
+			t.Fatalf("%v, lost below %d, high watermark %d", ok, log.LostBelow(), log.HighWatermark())
+		}
+		stop(t, s)
+	}
+}

@@ -112,6 +112,9 @@ func (l *Log) finishLoading(o Options, recovered bool) error {
 	l.advanceRecoveryPoint()
 	l.mu.Unlock()
 	l.highWatermark.Store(max(min(o.HighWatermark, end), l.start.Load()))
+	if o.HighWatermark > end {
+		l.committedEnd.Store(o.HighWatermark)
+	}
 	if err := l.dropSnapshots(func(at int64) bool { return at > end }); err != nil {
 		return err
 	}

@@ -90,6 +90,7 @@ type Log struct {
 	segments       atomic.Pointer[[]*segment] // ascending, never empty once open
 	start, end     atomic.Int64
 	highWatermark  atomic.Int64
+	committedEnd   atomic.Int64 // see LostBelow
 	firstUnstable  atomic.Int64 // or none
 	synced         atomic.Int64
 	recoveryPoint  atomic.Int64
@@ -188,6 +189,19 @@ func (l *Log) updateUnstable() {
 		first = none
 	}
 	l.firstUnstable.Store(first)
+}
+
+// LostBelow is the high watermark that was known before the last start, if the
+// log was found to end below it: then records that were acknowledged are missing
+// here. Otherwise it is 0. It stays until Complete, across restarts, too.
+func (l *Log) LostBelow() int64 { return l.committedEnd.Load() }
+
+// Complete says that the log has been compared with its leader's, and has all
+// that the leader knows to be committed.
+func (l *Log) Complete() {
+	if l.committedEnd.Load() != 0 { // hardly ever
+		l.committedEnd.Store(0)
+	}
 }
 
 // Config is the topic's configuration.

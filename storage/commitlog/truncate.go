@@ -9,7 +9,9 @@ import (
 
 // TruncateTo removes everything from offset on; a batch that holds offset goes
 // as a whole. A high watermark, start offset or recovery point above is lowered.
-// Nothing happens if the log already ends there or before.
+// If the log already ends there or before, no record goes, but an epoch that
+// begins at the end does: this broker led in it and wrote nothing, and another
+// leader need not know it.
 //
 // When it returns, the removal is durable. Otherwise a power loss could bring old
 // batches back behind new ones, and no checksum would tell.
@@ -21,7 +23,10 @@ func (l *Log) TruncateTo(offset int64) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if offset >= l.end.Load() {
+	if end := l.end.Load(); offset >= end {
+		if err := l.epochsChanged(l.epochs.truncateEnd(end)); err != nil {
+			return l.fail("writing the leader epochs", err)
+		}
 		return nil
 	}
 	if offset < l.list()[0].base {
