@@ -130,6 +130,9 @@ func (p *Partition) appendLocked(b record.Batch, req AppendRequest) (info commit
 	if info, err = r.log.AppendAsLeader(b, r.leaderEpoch, req.Origin); err != nil {
 		return info, r, false, p.explain(err)
 	}
+	if !info.Duplicate {
+		r.followers.appended(info.FirstOffset)
+	}
 	return info, r, p.advance(r), nil
 }
 
@@ -144,7 +147,7 @@ func (p *Partition) flush(log *commitlog.Log, cfg *config.Topic, upTo int64, ack
 		return nil
 	}
 	if acks != AcksLeader {
-		p.syncer.request(p)
+		p.shared.syncer.request(p)
 		return nil
 	}
 	if err := log.Sync(upTo); err != nil {

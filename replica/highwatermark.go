@@ -1,5 +1,7 @@
 package replica
 
+import "time"
+
 // enoughInSync reports whether the ISR satisfies min.insync.replicas.
 func (r *role) enoughInSync() bool {
 	return enoughInSync(len(r.isr), len(r.replicas), r.log.Config().MinInsyncReplicas)
@@ -12,7 +14,13 @@ func (p *Partition) advance(r *role) (moved bool) {
 	if !r.leading || r.gone != nil || !r.enoughInSync() {
 		return false
 	}
-	hw := highWatermark(r.localEnd(), r.isr, p.broker, p.followerEnd)
+	hw := r.localEnd()
+	if fs := r.followers; fs != nil {
+		now, leaderEnd := time.Now(), r.log.EndOffset()
+		fs.mu.Lock()
+		hw = highWatermark(hw, leaderEnd, r.maximalISR(), fs.all, now, p.shared.lagMax, p.shared.alive)
+		fs.mu.Unlock()
+	}
 	before := r.log.HighWatermark()
 	return hw > before && r.log.AdvanceHighWatermark(hw) > before
 }
@@ -25,9 +33,6 @@ func (r *role) localEnd() int64 {
 	}
 	return r.log.EndOffset()
 }
-
-// followerEnd is the end of a follower's log as its fetches have shown it.
-func (p *Partition) followerEnd(int32) int64 { return noOffset }
 
 // localMoved follows up on a move of this broker's own log, after an append or an
 // fsync: it advances the high watermark, if this broker leads, and wakes those

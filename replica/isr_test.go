@@ -1,27 +1,27 @@
 package replica
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestHighWatermarkRule(t *testing.T) {
-	ends := map[int32]int64{2: 70, 3: 50, 4: 200}
-	followerEnd := func(id int32) int64 {
-		if end, ok := ends[id]; ok {
-			return end
-		}
-		return noOffset
-	}
+	now := time.Unix(1000, 0)
+	others := []follower{{id: 2, end: 70}, {id: 3, end: 50}, {id: 4, end: 200}, {id: 9, end: noOffset},
+		{id: 5, end: 90, caughtUp: now.Add(-9 * time.Second)}, {id: 6, end: 80, caughtUp: now.Add(-9 * time.Second)}}
+	alive := func(id int32) bool { return id != 6 }
 	for _, c := range []struct {
 		isr  []int32
 		want int64
 	}{
-		{[]int32{1}, 100},
-		{nil, 100},
+		{[]int32{1}, 90}, // 5 is about to join; 6 would be, if it were alive
+		{nil, 90},
 		{[]int32{1, 2}, 70},
 		{[]int32{2, 1, 3}, 50},
-		{[]int32{1, 4}, 100},      // a follower that is ahead, as after an unclean election
+		{[]int32{1, 4}, 90},       // a follower that is ahead, as after an unclean election
 		{[]int32{1, 9}, noOffset}, // one that has not fetched yet
 	} {
-		if got := highWatermark(100, c.isr, 1, followerEnd); got != c.want {
+		if got := highWatermark(100, 100, c.isr, others, now, 10*time.Second, alive); got != c.want {
 			t.Errorf("ISR %v: %d, want %d", c.isr, got, c.want)
 		}
 	}

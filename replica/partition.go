@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 )
@@ -26,8 +28,7 @@ const NoEpoch int32 = -1
 // the moment of a change it could have read just before.
 type Partition struct {
 	tp     protocol.TopicPartition
-	broker int32 // this one's id
-	syncer *syncer
+	shared *shared
 
 	mu   sync.RWMutex
 	role atomic.Pointer[role]
@@ -35,6 +36,21 @@ type Partition struct {
 	waiters    waiters
 	watchers   watchers
 	syncQueued atomic.Bool // belongs to syncer
+}
+
+// shared is what all partitions of a broker have in common.
+type shared struct {
+	broker int32
+	lagMax time.Duration // replica.lag.time.max.ms
+	view   *cluster.View
+	syncer *syncer
+	alters *alters
+}
+
+// alive reports whether a broker is alive as far as this one knows.
+func (s *shared) alive(id int32) bool {
+	_, ok := s.view.Snapshot().Broker(id)
+	return ok
 }
 
 // role is what this broker is in a partition.
@@ -55,11 +71,28 @@ type role struct {
 	// follower.
 	epochStart int64
 	replicas   []int32
-	isr        []int32 // only of a leader
+	stopped    bool       // a follower that is not to fetch any more
+	isr        []int32    // only of a leader: as the controller last said
+	pending    []int32    // the ISR that the controller is asked for; nil if there is no such request
+	followers  *followers // only of a leader
 }
 
-func newPartition(tp protocol.TopicPartition, broker int32, s *syncer) *Partition {
-	p := &Partition{tp: tp, broker: broker, syncer: s}
+// following reports whether the partition is to be copied from its leader.
+func (r *role) following() bool {
+	return r.gone == nil && r.log != nil && !r.leading && r.leader >= 0 && !r.stopped
+}
+
+// maximalISR is the ISR with those who would join it: the controller may have
+// decided it, and this broker not know yet.
+func (r *role) maximalISR() []int32 {
+	if len(r.pending) > len(r.isr) {
+		return r.pending
+	}
+	return r.isr
+}
+
+func newPartition(tp protocol.TopicPartition, s *shared) *Partition {
+	p := &Partition{tp: tp, shared: s}
 	p.role.Store(&role{leader: -1, leaderEpoch: -1, partitionEpoch: -1})
 	return p
 }
@@ -150,7 +183,7 @@ func (p *Partition) setRole(change func(current *role) (*role, error)) (next *ro
 	} else {
 		p.wake(next)
 		if next.localEnd() < next.log.EndOffset() {
-			p.syncer.request(p) // or the high watermark would wait for an append
+			p.shared.syncer.request(p) // or the high watermark would wait for an append
 		}
 	}
 	p.watchers.moved()

@@ -24,6 +24,7 @@ type ReadRequest struct {
 	LastFetchedEpoch   int32
 	// ReplicaID is the follower that fetches, or Consumer.
 	ReplicaID int32
+	Follower  FollowerState // only of a follower
 	// FollowerAllowed lets a consumer read from a follower (KIP-392, Fetch 11).
 	FollowerAllowed bool
 }
@@ -56,6 +57,8 @@ var noReadResult = ReadResult{
 // Read reads batches for a consumer, below the high watermark or the last stable
 // offset, or for a follower, up to the end of the log. At the bound it returns an
 // empty range, and no error.
+//
+// A follower's request also tells how far it is; see FollowerState.
 //
 // Errors wrap kerr.NotLeaderForPartition, FencedLeaderEpoch, UnknownLeaderEpoch
 // (also if a follower is none of the replicas), OffsetOutOfRange,
@@ -92,6 +95,13 @@ func (p *Partition) Read(req ReadRequest) (ReadResult, error) {
 			result.Diverging = diverging
 			return result, nil
 		}
+	}
+	if fromFollower && req.Follower.New && req.Offset >= result.LogStart && req.Offset <= result.LogEnd {
+		if err := p.followerFetched(r, &req, result.LogEnd); err != nil {
+			return noReadResult, err
+		}
+		// It hears at once what its own progress has made of the high watermark.
+		result.HighWatermark, result.LastStableOffset = log.HighWatermark(), log.LastStableOffset()
 	}
 	bound := result.HighWatermark
 	switch {

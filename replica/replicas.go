@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -22,6 +23,13 @@ type Config struct {
 	// TopicConfig reads a topic's configuration as ZooKeeper has it now. It is
 	// asked when the topic gets its first log here, and may block.
 	TopicConfig func(ctx context.Context, topic string) (*config.Topic, error)
+	// Peers reaches leaders to follow, and the controller. Without it this broker
+	// can lead alone, and follow nobody.
+	Peers Peers
+	// BrokerEpoch is the epoch of this broker's current registration. It is needed
+	// together with Peers.
+	BrokerEpoch func() int64
+	Replication config.Replication
 	Logger      *slog.Logger // nil discards
 }
 
@@ -37,9 +45,13 @@ type Replicas struct {
 	view        *cluster.View
 	logger      *slog.Logger
 
-	table  *table
-	events events
-	syncer *syncer
+	table    *table
+	events   events
+	shared   *shared
+	fetchers *fetchers // nil without peers
+
+	stopReviews context.CancelFunc
+	reviews     sync.WaitGroup
 
 	changes         sync.Mutex
 	controllerEpoch int32 // changes: the highest seen
@@ -62,24 +74,64 @@ func New(cfg Config, store *storage.Store, view *cluster.View) (*Replicas, error
 		view:        view,
 		logger:      cfg.Logger,
 		table:       newTable(),
-		syncer:      newSyncer(cfg.Logger),
+		shared:      &shared{broker: cfg.BrokerID, lagMax: cfg.Replication.LagTimeMax, view: view, syncer: newSyncer(cfg.Logger)},
+	}
+	if cfg.Peers != nil {
+		if cfg.BrokerEpoch == nil || cfg.Replication.LagTimeMax <= 0 {
+			return nil, errors.New("replica: with peers, the broker's epoch and the settings of replication are required")
+		}
+		r.shared.alters = newAlters(cfg.BrokerID, cfg.BrokerEpoch, cfg.Peers, view, cfg.Logger)
+		r.fetchers = newFetchers(cfg.BrokerID, cfg.BrokerEpoch, cfg.Replication, cfg.Peers, cfg.Logger)
 	}
 	store.OnDirFailure(func(_ string, partitions []protocol.TopicPartition) { r.failed(partitions) })
 	store.OnFlush(r.flushed)
 	return r, nil
 }
 
-// Start begins to sync partitions with flush.messages.
+// Start begins to sync partitions with flush.messages, to fetch those that this
+// broker follows, and to watch over the in-sync replicas of those that it leads.
 func (r *Replicas) Start(context.Context) error {
-	r.syncer.start()
+	r.shared.syncer.start()
+	if r.fetchers != nil {
+		r.shared.alters.start()
+		r.fetchers.start()
+		ctx, cancel := context.WithCancel(context.Background())
+		r.stopReviews = cancel
+		r.reviews.Go(func() { r.reviewISRs(ctx) })
+	}
 	return nil
+}
+
+// reviewISRs has followers that lag leave the ISR. They are looked for twice in the
+// time that they may lag.
+func (r *Replicas) reviewISRs(ctx context.Context) {
+	ticker := time.NewTicker(max(r.shared.lagMax/2, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for p := range r.table.all() {
+				p.dropLaggards(now)
+			}
+		}
+	}
 }
 
 // Stop ends that, and completes the produces that still wait with
 // kerr.NotLeaderForPartition, by which clients try elsewhere. The partitions stay
 // readable: closing their logs is the store's work.
 func (r *Replicas) Stop(context.Context) error {
-	r.syncer.stop()
+	if r.stopReviews != nil {
+		r.stopReviews()
+		r.reviews.Wait()
+	}
+	if r.fetchers != nil {
+		r.fetchers.stop()
+		r.shared.alters.stop()
+	}
+	r.shared.syncer.stop()
 	for p := range r.table.all() {
 		p.waiters.failAll(fmt.Errorf("%v: the broker is stopping: %w", p.tp, kerr.NotLeaderForPartition))
 	}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -80,9 +81,10 @@ func (r *Replicas) applyRole(c *RoleChange, configs map[string]topicConfig) erro
 		if !slices.Contains(c.Replicas, r.broker) {
 			return notReplica(c)
 		}
-		p = r.table.getOrAdd(c.Partition, func() *Partition { return newPartition(c.Partition, r.broker, r.syncer) })
+		p = r.table.getOrAdd(c.Partition, func() *Partition { return newPartition(c.Partition, r.shared) })
 	}
 	next, err := p.setRole(func(current *role) (*role, error) { return r.nextRole(c, current, configs) })
+	r.assign(p, next)
 	if next == nil || next.leader < 0 && next.gone == nil {
 		return err
 	}
@@ -95,6 +97,13 @@ func (r *Replicas) applyRole(c *RoleChange, configs map[string]topicConfig) erro
 	}
 	r.events.add(event)
 	return err
+}
+
+// assign has the partition fetched, or not any more, if its role has changed.
+func (r *Replicas) assign(p *Partition, next *role) {
+	if next != nil && r.fetchers != nil {
+		r.fetchers.assign(p, next)
+	}
 }
 
 // nextRole is the role that follows from a change, nil if the current one
@@ -144,6 +153,7 @@ func (r *Replicas) nextRole(c *RoleChange, current *role, configs map[string]top
 func (r *Replicas) lead(next, current *role, c *RoleChange) (*role, error) {
 	next.leading = true
 	next.isr = slices.Clone(c.ISR)
+	next.followers = newFollowers(next.replicas, next.isr, r.broker, time.Now())
 	next.epochStart = next.log.EndOffset()
 	next.leadingSince = next.leaderEpoch
 	if current.leading {

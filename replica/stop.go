@@ -95,12 +95,18 @@ func (r *Replicas) stopReplica(c StopChange) error {
 		if c.LeaderEpoch != epochOfDeletion && c.LeaderEpoch != epochUnknown && c.LeaderEpoch < current.leaderEpoch {
 			return nil, fmt.Errorf("stop %v: leader epoch %d, it is %d: %w", c.Partition, c.LeaderEpoch, current.leaderEpoch, kerr.FencedLeaderEpoch)
 		}
-		if !c.Delete {
+		if !c.Delete && !current.following() {
 			return nil, nil
+		}
+		if !c.Delete {
+			stopped := *current
+			stopped.stopped = true
+			return &stopped, nil
 		}
 		return &role{gone: kerr.UnknownTopicOrPartition, leader: -1, leaderEpoch: current.leaderEpoch}, nil
 	})
-	if next != nil {
+	r.assign(p, next)
+	if next != nil && c.Delete {
 		r.table.remove(c.Partition)
 		r.events.add(RoleEvent{Partition: c.Partition, Role: None, Epoch: next.leaderEpoch, Cause: Deleted})
 	}
@@ -114,13 +120,14 @@ func (r *Replicas) failed(partitions []protocol.TopicPartition) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	for _, tp := range partitions {
-		p := r.table.getOrAdd(tp, func() *Partition { return newPartition(tp, r.broker, r.syncer) })
+		p := r.table.getOrAdd(tp, func() *Partition { return newPartition(tp, r.shared) })
 		next, _ := p.setRole(func(current *role) (*role, error) {
 			if errors.Is(current.gone, kerr.KafkaStorageError) {
 				return nil, nil
 			}
 			return &role{gone: kerr.KafkaStorageError, leader: -1, leaderEpoch: current.leaderEpoch}, nil
 		})
+		r.assign(p, next)
 		if next != nil {
 			r.events.add(RoleEvent{Partition: tp, Role: None, Epoch: next.leaderEpoch, Cause: FailedDirectory})
 		}

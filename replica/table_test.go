@@ -16,7 +16,7 @@ func TestTable(t *testing.T) {
 	for g := range 4 {
 		group.Go(func() {
 			for i := g; i < n; i += 2 { // two goroutines for each
-				made := newPartition(tp(i), self, nil)
+				made := newPartition(tp(i), nil)
 				if p := table.getOrAdd(tp(i), func() *Partition { return made }); p.tp != tp(i) {
 					t.Errorf("%v instead of %v", p.tp, tp(i))
 				}

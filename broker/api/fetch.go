@@ -198,6 +198,7 @@ func (p hosted) Read(r fetch.ReadRequest) (fetch.ReadResult, error) {
 		CurrentLeaderEpoch: r.CurrentLeaderEpoch,
 		LastFetchedEpoch:   r.LastFetchedEpoch,
 		ReplicaID:          r.Reader.ReplicaID,
+		Follower:           replica.FollowerState{BrokerEpoch: r.Reader.ReplicaEpoch, LogStart: r.LogStart, New: r.New},
 		FollowerAllowed:    r.Reader.MayFollow,
 	})
 	out := fetch.ReadResult{

@@ -252,7 +252,11 @@ func (c *collector) readOnce(e *entry) (ReadResult, error) {
 		e.partition = p
 	}
 	left := min(c.maxBytes-c.bytes, int64(e.want.MaxBytes), math.MaxInt32)
-	return e.partition.Read(ReadRequest{Want: e.want, Limit: int32(max(left, 0)), MinOne: c.bytes == 0 && !c.req.HardLimits, Reader: &c.req.Reader})
+	res, err := e.partition.Read(ReadRequest{Want: e.want, Limit: int32(max(left, 0)), MinOne: c.bytes == 0 && !c.req.HardLimits, Reader: &c.req.Reader, New: e.fresh})
+	if err == nil {
+		e.fresh = false
+	}
+	return res, err
 }
 
 // more reports whether the partition has records at or behind the wanted offset.

@@ -105,6 +105,9 @@ type ReadRequest struct {
 	Limit  int32 // bytes; may be lower than Want.MaxBytes
 	MinOne bool  // the first batch may exceed the limit
 	Reader *Reader
+	// New says that Want is what the reader has just asked for, and not the repeated
+	// look at it: a follower's offset then tells how far it is.
+	New bool
 }
 
 // ReadResult is what a partition answers. After an error all offsets are −1.

@@ -24,6 +24,7 @@ type partitionID struct {
 type entry struct {
 	partitionID // its topic is nil while the token is not used
 	want        Want
+	fresh       bool      // want is from the request at hand, and nobody has acted on it yet
 	partition   Partition // the last one looked up; nil if that failed
 
 	// What the client was last told, for sessions: a response leaves out
@@ -94,7 +95,7 @@ func (s *set) put(p *PartitionRequest) {
 		t.partitions++
 		s.entries[token] = entry{partitionID: at, highWatermark: -1, logStart: -1}
 	}
-	s.entries[token].want = p.Want
+	s.entries[token].want, s.entries[token].fresh = p.Want, true
 	s.enqueue(token)
 }
 

@@ -43,8 +43,6 @@ const (
 	// ForTransactions carries markers and verification between coordinators and
 	// partition leaders.
 	ForTransactions
-	// ForReplication carries a follower's requests to a leader.
-	ForReplication
 )
 
 // Target says whom a request goes to, and on which of the connections to it.

@@ -129,6 +129,22 @@ func (p *Pool) Send(ctx context.Context, to Target, req kmsg.Request) (kmsg.Resp
 	}
 }
 
+// Connect opens a connection to a broker that belongs to the caller: for who sends
+// so much that it brings its own buffers, and reconnects at a pace of its own.
+func (p *Pool) Connect(ctx context.Context, broker int32) (net.Conn, error) {
+	e, err := p.resolve(Target{Broker: broker})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	nc, err := p.dial(ctx, broker, e)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to broker %d: %w", broker, err)
+	}
+	return nc, nil
+}
+
 // SendToController is Send for requests that any broker sends to the controller,
 // whose broker id the caller found in the view.
 func (p *Pool) SendToController(ctx context.Context, broker int32, req kmsg.Request) (kmsg.Response, error) {

@@ -1,0 +1,396 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// fetcher copies partitions from one leader: one connection, one fetch session,
+// one request at a time. A request that asks for what comes next also tells what
+// has arrived, by which the leader's high watermark moves; so the next one leaves
+// as soon as a response is in the logs.
+//
+// Concurrency: one goroutine, run, owns everything but what changes guard.
+type fetcher struct {
+	*fetchers
+	leader int32
+	logger *slog.Logger
+
+	changing sync.Mutex
+	changes  map[*Partition]*role // new roles; nil: not to be fetched any more
+	changed  chan struct{}        // holds at most one signal
+
+	session  fetchSession
+	copies   map[*Partition]*copied
+	byTarget map[fetchTarget]*copied
+	delayed  map[*copied]time.Time // those that have failed, until they are tried again
+	unnamed  int                   // copies whose topic has no id
+	line     line
+	response kmsg.FetchResponse // reused
+	unsynced []*copied          // reused
+	failures int                // connections or requests in a row that failed
+}
+
+func newFetcher(leader int32, fs *fetchers) *fetcher {
+	return &fetcher{
+		fetchers: fs,
+		leader:   leader,
+		logger:   fs.logger.With("leader", leader),
+		changes:  map[*Partition]*role{},
+		changed:  make(chan struct{}, 1),
+		session:  newFetchSession(),
+		copies:   map[*Partition]*copied{},
+		byTarget: map[fetchTarget]*copied{},
+		delayed:  map[*copied]time.Time{},
+		line:     line{clientID: "broker-" + strconv.Itoa(int(fs.broker)) + "-fetcher-0", timeout: fs.settings.SocketTimeout},
+	}
+}
+
+// change gives a partition another role, nil if it is not to be fetched from this
+// leader any more. What is waiting at the leader is not interrupted.
+func (f *fetcher) change(p *Partition, r *role) {
+	f.changing.Lock()
+	f.changes[p] = r
+	f.changing.Unlock()
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (f *fetcher) run(ctx context.Context) {
+	defer f.line.close()
+	for ctx.Err() == nil {
+		f.takeChanges()
+		f.resume(time.Now())
+		if f.session.empty() {
+			f.idle(ctx)
+			continue
+		}
+		err := f.fetch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			f.failures++
+			f.logger.Debug("fetching has failed", "err", err, "times", f.failures)
+			f.line.close()
+			f.restartSession()
+			f.pause(ctx)
+			continue
+		}
+		f.failures = 0
+	}
+}
+
+// takeChanges brings the copies up to what the roles have become.
+func (f *fetcher) takeChanges() {
+	f.changing.Lock()
+	changes := f.changes
+	if len(changes) > 0 {
+		f.changes = map[*Partition]*role{}
+	}
+	f.changing.Unlock()
+	for p, r := range changes {
+		if old := f.copies[p]; old != nil {
+			f.drop(old)
+		}
+		if r != nil {
+			f.add(p, r)
+		}
+	}
+	if byName := f.unnamed > 0; byName != f.session.byName {
+		f.session.byName = byName
+		clear(f.byTarget)
+		for _, c := range f.copies {
+			c.target = f.targetOf(c)
+			f.byTarget[c.target] = c
+		}
+		f.restartSession()
+	}
+}
+
+func (f *fetcher) add(p *Partition, r *role) {
+	c := &copied{p: p, role: r, id: r.log.TopicID()}
+	c.target = f.targetOf(c)
+	f.copies[p] = c
+	f.byTarget[c.target] = c
+	if c.id.IsZero() {
+		f.unnamed++
+	}
+	if err := p.beginFollowing(r); err != nil {
+		f.applied(c, err)
+		return
+	}
+	f.session.want(c)
+}
+
+func (f *fetcher) drop(c *copied) {
+	f.session.forget(c)
+	delete(f.copies, c.p)
+	delete(f.delayed, c)
+	if f.byTarget[c.target] == c {
+		delete(f.byTarget, c.target)
+	}
+	if c.id.IsZero() {
+		f.unnamed--
+	}
+}
+
+func (f *fetcher) targetOf(c *copied) fetchTarget {
+	t := fetchTarget{partition: c.p.tp.Partition}
+	if f.session.byName {
+		t.topic = c.p.tp.Topic
+	} else {
+		t.id = c.id
+	}
+	return t
+}
+
+// restartSession begins a new session with all partitions that need not wait.
+func (f *fetcher) restartSession() {
+	f.session.reset(func(yield func(*copied) bool) {
+		for c := range maps.Values(f.copies) {
+			if _, waits := f.delayed[c]; !waits && !yield(c) {
+				return
+			}
+		}
+	})
+}
+
+// delay takes a partition out of the session for the backoff.
+func (f *fetcher) delay(c *copied) {
+	f.session.forget(c)
+	f.delayed[c] = time.Now().Add(f.settings.FetchBackoff)
+}
+
+func (f *fetcher) resume(now time.Time) {
+	for c, at := range f.delayed {
+		if !at.After(now) {
+			delete(f.delayed, c)
+			f.session.want(c)
+		}
+	}
+}
+
+// idle waits until there is something to fetch. Nobody needs the connection while
+// there are no partitions.
+func (f *fetcher) idle(ctx context.Context) {
+	var due <-chan time.Time
+	if len(f.copies) == 0 {
+		f.line.close()
+		f.restartSession()
+	}
+	if len(f.delayed) > 0 {
+		var first time.Time
+		for _, at := range f.delayed {
+			if first.IsZero() || at.Before(first) {
+				first = at
+			}
+		}
+		timer := time.NewTimer(time.Until(first))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-f.changed:
+	case <-due:
+	}
+}
+
+// firstPause is how long a fetcher waits after the first failure in a row; it
+// grows to replica.fetch.backoff.ms.
+const firstPause = 50 * time.Millisecond
+
+func (f *fetcher) pause(ctx context.Context) {
+	wait := min(firstPause<<min(f.failures-1, 10), f.settings.FetchBackoff)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// fetch asks once and applies the answer. An error is about all partitions.
+func (f *fetcher) fetch(ctx context.Context) error {
+	if err := f.connect(ctx); err != nil {
+		return err
+	}
+	req := f.session.request(f.broker, f.brokerEpoch(), &f.settings)
+	f.response.Version = req.Version
+	if err := f.line.ask(ctx, req, &f.response, f.settings.FetchWait); err != nil {
+		return err
+	}
+	switch err := kerr.ErrorForCode(f.response.ErrorCode); err {
+	case nil:
+	case kerr.FetchSessionIDNotFound, kerr.InvalidFetchSessionEpoch, kerr.FetchSessionTopicIDError:
+		f.logger.Debug("a new fetch session is needed", "err", err)
+		f.restartSession()
+		return nil
+	default:
+		return err
+	}
+	f.session.answered(f.response.SessionID)
+	if err := f.apply(ctx); err != nil {
+		return err
+	}
+	if f.session.epoch == sessionInitial {
+		f.restartSession() // the leader keeps none
+	}
+	return nil
+}
+
+func (f *fetcher) connect(ctx context.Context) error {
+	if f.line.conn != nil {
+		return nil
+	}
+	conn, err := f.peers.Connect(ctx, f.leader)
+	if err == nil {
+		f.line.open(conn)
+	}
+	return err
+}
+
+// apply takes over a response, partition by partition, and sees to flush.messages
+// before the leader hears of it.
+func (f *fetcher) apply(ctx context.Context) error {
+	for i := range f.response.Topics {
+		t := &f.response.Topics[i]
+		target := fetchTarget{topicKey: topicKey{id: t.TopicID, topic: t.Topic}}
+		for j := range t.Partitions {
+			q := &t.Partitions[j]
+			target.partition = q.Partition
+			c := f.byTarget[target]
+			if c == nil || !c.inSession {
+				continue
+			}
+			if err := f.applyOne(ctx, c, q); err != nil {
+				return err
+			}
+		}
+	}
+	f.sync()
+	return nil
+}
+
+// applyOne takes over what is said about one partition. An error is one of the
+// connection.
+func (f *fetcher) applyOne(ctx context.Context, c *copied, q *kmsg.FetchResponseTopicPartition) error {
+	switch err := kerr.ErrorForCode(q.ErrorCode); err {
+	case nil:
+		return f.applyData(c, q)
+	case kerr.OffsetOutOfRange:
+		return f.applyOutOfRange(ctx, c)
+	default:
+		// A leader that is not one yet or not any more, or a topic that one of both
+		// does not know yet: the controller is about to say so.
+		f.logger.Debug("a partition is not fetched", "partition", c.p.tp.String(), "epoch", c.at.leaderEpoch, "err", err)
+		f.delay(c)
+		return nil
+	}
+}
+
+func (f *fetcher) applyData(c *copied, q *kmsg.FetchResponseTopicPartition) error {
+	if d := q.DivergingEpoch; d.Epoch >= 0 {
+		f.logger.Info("a log parts from the leader's and is cut", "partition", c.p.tp.String(), "from", c.at.offset, "lastEpoch", c.at.lastEpoch, "leaderEpoch", d.Epoch, "leaderEnd", d.EndOffset)
+		f.applied(c, c.p.applyDivergence(c.role, Divergence{d.Epoch, d.EndOffset}))
+		return nil
+	}
+	err := c.p.applyFetched(c.role, c.at.offset, fetchedData{records: q.RecordBatches, highWatermark: q.HighWatermark, logStart: q.LogStartOffset})
+	if err == nil && len(q.RecordBatches) > 0 && c.role.position() == c.at {
+		err = errors.New("the leader sends records that are not for this epoch")
+	}
+	f.applied(c, err)
+	return nil
+}
+
+// applyOutOfRange begins where the leader's log allows it.
+func (f *fetcher) applyOutOfRange(ctx context.Context, c *copied) error {
+	end, err := f.leaderOffset(ctx, c, Latest)
+	start := int64(0)
+	if err == nil && end >= c.at.offset {
+		start, err = f.leaderOffset(ctx, c, Earliest)
+	}
+	if err != nil {
+		if f.line.conn == nil {
+			return err
+		}
+		f.applied(c, err)
+		return nil
+	}
+	f.logger.Info("a log ends outside of the leader's", "partition", c.p.tp.String(), "end", c.at.offset, "leaderStart", start, "leaderEnd", end)
+	if err = c.p.applyRestart(c.role, start, end); err == nil {
+		f.session.want(c) // from where the leader's log allows, be that the same
+	}
+	f.applied(c, err)
+	return nil
+}
+
+// leaderOffset asks the leader where its log starts or ends.
+func (f *fetcher) leaderOffset(ctx context.Context, c *copied, timestamp int64) (int64, error) {
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Version = lastListOffsets
+	req.ReplicaID = f.broker
+	q := kmsg.NewListOffsetsRequestTopicPartition()
+	q.Partition, q.CurrentLeaderEpoch, q.Timestamp = c.p.tp.Partition, c.role.leaderEpoch, timestamp
+	req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: c.p.tp.Topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{q}}}
+	resp := kmsg.NewPtrListOffsetsResponse()
+	resp.Version = req.Version
+	if err := f.line.ask(ctx, req, resp, 0); err != nil {
+		f.line.close()
+		return -1, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return -1, errors.New("the answer to ListOffsets is not about the partition")
+	}
+	answer := resp.Topics[0].Partitions[0]
+	return answer.Offset, kerr.ErrorForCode(answer.ErrorCode)
+}
+
+// applied decides how a partition goes on.
+func (f *fetcher) applied(c *copied, err error) {
+	switch {
+	case err == nil:
+		if c.role.unsynced() {
+			f.unsynced = append(f.unsynced, c)
+		}
+		if c.role.position() != c.at {
+			f.session.want(c)
+		}
+	case errors.Is(err, errNotFollowing):
+		f.session.want(c) // if the role is another, a change is on its way here
+	default:
+		f.logger.Warn("a partition cannot be copied for now", "partition", c.p.tp.String(), "err", err)
+		f.delay(c)
+	}
+}
+
+// sync makes durable what flush.messages asks for. Partitions wait for the disk
+// side by side.
+func (f *fetcher) sync() {
+	if len(f.unsynced) == 0 {
+		return
+	}
+	errs := make([]error, len(f.unsynced))
+	forEach(len(f.unsynced), func(i int) {
+		log := f.unsynced[i].role.log
+		errs[i] = log.Sync(log.EndOffset())
+	})
+	for i, c := range f.unsynced {
+		if errs[i] != nil {
+			f.applied(c, errs[i])
+		}
+	}
+	clear(f.unsynced)
+	f.unsynced = f.unsynced[:0]
+}
