@@ -62,6 +62,7 @@ type copied struct {
 	at     position // as the leader has been told, if inSession
 	// inSession: the leader knows that it is wanted. queued: it is in fresh.
 	inSession, queued bool
+	failures          int // in a row
 }
 
 func newFetchSession() fetchSession {

@@ -166,10 +166,20 @@ func (f *fetcher) restartSession() {
 	})
 }
 
-// delay takes a partition out of the session for the backoff.
+// delay takes a partition out of the session for a while.
 func (f *fetcher) delay(c *copied) {
 	f.session.forget(c)
-	f.delayed[c] = time.Now().Add(f.settings.FetchBackoff)
+	c.failures++
+	f.delayed[c] = time.Now().Add(f.backoff(c.failures))
+}
+
+// firstBackoff is how long a fetcher waits after the first failure in a row. Most
+// are over when the leader hears from the controller, too.
+const firstBackoff = 50 * time.Millisecond
+
+// backoff grows to replica.fetch.backoff.ms, which is what Kafka waits at once.
+func (f *fetcher) backoff(failures int) time.Duration {
+	return min(firstBackoff<<min(failures-1, 10), f.settings.FetchBackoff)
 }
 
 func (f *fetcher) resume(now time.Time) {
@@ -207,13 +217,9 @@ func (f *fetcher) idle(ctx context.Context) {
 	}
 }
 
-// firstPause is how long a fetcher waits after the first failure in a row; it
-// grows to replica.fetch.backoff.ms.
-const firstPause = 50 * time.Millisecond
-
+// pause waits before the leader is tried again.
 func (f *fetcher) pause(ctx context.Context) {
-	wait := min(firstPause<<min(f.failures-1, 10), f.settings.FetchBackoff)
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(f.backoff(f.failures))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -361,6 +367,7 @@ func (f *fetcher) leaderOffset(ctx context.Context, c *copied, timestamp int64) 
 func (f *fetcher) applied(c *copied, err error) {
 	switch {
 	case err == nil:
+		c.failures = 0
 		if c.role.unsynced() {
 			f.unsynced = append(f.unsynced, c)
 		}

@@ -73,6 +73,7 @@ type weather struct {
 	delay time.Duration // at most, of each write
 	cut   int           // one write in so many breaks its connection; 0: none
 	apart map[[2]int32]bool
+	conns map[*rainyConn]struct{}
 }
 
 // strike returns how long a write takes, and whether it breaks the connection.
@@ -93,6 +94,23 @@ func (w *weather) part(a, b int32, apart bool) {
 		w.apart = map[[2]int32]bool{}
 	}
 	w.apart[[2]int32{a, b}], w.apart[[2]int32{b, a}] = apart, apart
+	for c := range w.conns {
+		if apart && w.apart[[2]int32{c.from, c.to}] {
+			c.Conn.Close()
+			delete(w.conns, c)
+		}
+	}
+}
+
+func (w *weather) connect(nc net.Conn, from, to int32) net.Conn {
+	c := &rainyConn{nc, w, from, to}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conns == nil {
+		w.conns = map[*rainyConn]struct{}{}
+	}
+	w.conns[c] = struct{}{}
+	return c
 }
 
 // rainyConn is a connection out in the weather.
@@ -102,7 +120,7 @@ type rainyConn struct {
 	from, to int32
 }
 
-func (c rainyConn) Write(b []byte) (int, error) {
+func (c *rainyConn) Write(b []byte) (int, error) {
 	delay, broken := c.weather.strike(c.from, c.to)
 	if delay > 0 {
 		time.Sleep(delay)
@@ -229,7 +247,7 @@ func (ns *nodes) dial(ctx context.Context, from, to int32) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rainyConn{c, &ns.weather, from, to}, nil
+	return ns.weather.connect(c, from, to), nil
 }
 
 // stop ends a broker in order.

@@ -38,7 +38,7 @@ func nextOffset(t testing.TB, batches []byte) (next int64) {
 }
 
 // settle lets everything happen that needs no more than the usual time of a fetch.
-func settle() { time.Sleep(1200 * time.Millisecond) }
+func settle() { time.Sleep(3 * time.Second) }
 
 // same fails unless the replicas are byte for byte the same up to their end.
 func (ns *nodes) same(tp protocol.TopicPartition, end int64, ids ...int32) {
@@ -236,7 +236,7 @@ func TestIdlePartitionKeepsItsFollowers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := newNodes(t, 2)
 		ns.create(t0, 1, 2)
-		for range 100 {
+		for range 10 {
 			time.Sleep(14 * time.Minute)
 			ns.append(1, t0, "record")
 			time.Sleep(time.Second)
