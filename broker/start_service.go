@@ -34,6 +34,7 @@ func (p *parts) closeListeners(context.Context) error {
 // itself through a listener of its own, so that a request takes the same way
 // whoever sends it.
 func (p *parts) startPeers(ctx context.Context) (err error) {
+	p.view = cluster.NewView()
 	p.self = inproc.Listen("self")
 	p.peers, err = peer.New(peer.Config{
 		BrokerID:       p.id,

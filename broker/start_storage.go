@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
@@ -153,14 +152,16 @@ func (p *parts) stopFailures(ctx context.Context) error { return p.failures.stop
 // startReplicas makes the logs known as partitions without a role, and starts
 // their upkeep; what this broker leads is for the controller to say.
 func (p *parts) startReplicas(ctx context.Context) (err error) {
-	p.view = cluster.NewView()
 	p.replicas, err = replica.New(replica.Config{
 		BrokerID: p.id,
 		TopicConfig: func(ctx context.Context, topic string) (*config.Topic, error) {
 			own, err := p.zk.Config(ctx, zkmeta.TopicConfig(topic))
 			return p.settings.Topic(own), err
 		},
-		Logger: p.logger,
+		Peers:       p.peers,
+		BrokerEpoch: p.registration.Epoch,
+		Replication: p.cfg.Replication,
+		Logger:      p.logger,
 	}, p.store, p.view)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -37,6 +38,49 @@ func TestEnoughInSyncRule(t *testing.T) {
 	} {
 		if got := enoughInSync(c.isr, c.replicas, c.minInSync); got != c.want {
 			t.Errorf("%d of %d in sync, minimum %d: %v", c.isr, c.replicas, c.minInSync, got)
+		}
+	}
+}
+
+func TestShrinkRule(t *testing.T) {
+	const lag = 10 * time.Second
+	others := []follower{{id: 2, end: 100}, {id: 3, end: 90, caughtUp: at(100)}, {id: 4, end: 90, caughtUp: at(89)}, {id: 5, end: noOffset}}
+	for _, c := range []struct{ isr, want []int32 }{
+		{[]int32{1, 2, 3}, nil},
+		{[]int32{4, 1, 3}, []int32{1, 3}},
+		{[]int32{1, 5, 2, 4}, []int32{1, 2}},
+		{[]int32{1}, nil},
+	} {
+		if got := shrinkISR(c.isr, others, 100, at(100), lag); !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+			t.Errorf("ISR %v: %v, want %v", c.isr, got, c.want)
+		}
+	}
+}
+
+// A follower joins with all that is committed, and all from before the epoch.
+func TestMayJoinRule(t *testing.T) {
+	for _, c := range []struct {
+		end, hw, epochStart int64
+		want                bool
+	}{
+		{100, 100, 50, true}, {99, 100, 50, false}, {100, 90, 100, true}, {99, 90, 100, false}, {noOffset, 0, 0, false},
+	} {
+		if got := mayJoin(&follower{end: c.end}, c.hw, c.epochStart); got != c.want {
+			t.Errorf("end %d, high watermark %d, epoch from %d: %v", c.end, c.hw, c.epochStart, got)
+		}
+	}
+}
+
+// Until the controller has answered, who would join counts, and who would leave
+// still counts.
+func TestMaximalISR(t *testing.T) {
+	for _, c := range []struct{ isr, pending, want []int32 }{
+		{[]int32{1, 2}, nil, []int32{1, 2}},
+		{[]int32{1, 2}, []int32{1, 2, 3}, []int32{1, 2, 3}},
+		{[]int32{1, 2}, []int32{1}, []int32{1, 2}},
+	} {
+		if got := (&role{isr: c.isr, pending: c.pending}).maximalISR(); !slices.Equal(got, c.want) {
+			t.Errorf("ISR %v, pending %v: %v", c.isr, c.pending, got)
 		}
 	}
 }
