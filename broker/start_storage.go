@@ -161,6 +161,7 @@ func (p *parts) startReplicas(ctx context.Context) (err error) {
 		Peers:       p.peers,
 		BrokerEpoch: p.registration.Epoch,
 		Replication: p.cfg.Replication,
+		LookAgain:   p.failures.happened,
 		Logger:      p.logger,
 	}, p.store, p.view)
 	if err != nil {

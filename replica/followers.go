@@ -117,9 +117,9 @@ func (fs *followers) appended(offset int64) {
 	}
 }
 
-// starts returns the lowest start of those followers' logs for which counts holds,
-// and of this one's: below it nobody can read.
-func (fs *followers) starts(own int64, counts func(id int32) bool) int64 {
+// lowestStart returns the lowest start of those followers' logs for which counts
+// holds, and of the leader's own.
+func (fs *followers) lowestStart(own int64, counts func(id int32) bool) int64 {
 	if fs == nil {
 		return own
 	}

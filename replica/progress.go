@@ -42,9 +42,13 @@ func (p *Partition) followerFetched(r *role, req *ReadRequest, leaderEnd int64) 
 		return fmt.Errorf("%v: fetch of broker %d with broker epoch %d, it has fetched with %d: %w", p.tp, req.ReplicaID, epoch, newest, kerr.NotLeaderForPartition)
 	}
 	f.brokerEpoch = max(f.brokerEpoch, req.Follower.BrokerEpoch)
+	started := f.start != req.Follower.LogStart
 	f.fetch(req.Follower.LogStart, req.Offset, leaderEnd, now)
 	fs.mu.Unlock()
 	p.followerMoved(fs, req.ReplicaID)
+	if started {
+		p.watchers.moved() // who deletes records waits for it
+	}
 	return nil
 }
 

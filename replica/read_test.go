@@ -360,7 +360,7 @@ func TestDeleteRecords(t *testing.T) {
 		target, low int64
 		err         error
 	}{
-		{3, 3, 3, nil}, {2, 2, 3, nil}, {11, -1, -1, kerr.OffsetOutOfRange}, {-2, -1, -1, kerr.OffsetOutOfRange}, {HighWatermark, 10, 10, nil},
+		{3, 3, -1, nil}, {2, 2, -1, nil}, {11, -1, -1, kerr.OffsetOutOfRange}, {-2, -1, -1, kerr.OffsetOutOfRange}, {HighWatermark, 10, -1, nil},
 	} {
 		target, low, err := p.DeleteRecords(c.offset)
 		if target != c.target || low != c.low || !errors.Is(err, c.err) {
@@ -369,6 +369,12 @@ func TestDeleteRecords(t *testing.T) {
 		if told := len(watcher.take()) > 0; told != (err == nil) {
 			t.Errorf("below %d: the watcher was told: %v", c.offset, told)
 		}
+	}
+	req := fetchOf(2, 10, -1)
+	req.Follower.LogStart = 4
+	mustRead(t, p, req)
+	if _, low, err := p.DeleteRecords(HighWatermark); low != 4 || err != nil {
+		t.Errorf("with a follower that begins at 4: %d, %v", low, err)
 	}
 	if _, err := p.Read(consume(from(9))); !errors.Is(err, kerr.OffsetOutOfRange) {
 		t.Errorf("read of what was deleted: %v", err)

@@ -30,7 +30,10 @@ type Config struct {
 	// together with Peers.
 	BrokerEpoch func() int64
 	Replication config.Replication
-	Logger      *slog.Logger // nil discards
+	// LookAgain asks the controller to ask this broker for all its replicas again, as
+	// after the failure of a log directory; nil if nobody does.
+	LookAgain func()
+	Logger    *slog.Logger // nil discards
 }
 
 // Replicas are the partitions that this broker hosts.
@@ -49,6 +52,9 @@ type Replicas struct {
 	events   events
 	shared   *shared
 	fetchers *fetchers // nil without peers
+
+	lookAgain func() // or nil
+	refusals  refusals
 
 	stopReviews context.CancelFunc
 	reviews     sync.WaitGroup
@@ -73,6 +79,7 @@ func New(cfg Config, store *storage.Store, view *cluster.View) (*Replicas, error
 		store:       store,
 		view:        view,
 		logger:      cfg.Logger,
+		lookAgain:   cfg.LookAgain,
 		table:       newTable(),
 		shared:      &shared{broker: cfg.BrokerID, lagMax: cfg.Replication.LagTimeMax, view: view, syncer: newSyncer(cfg.Logger)},
 	}
@@ -114,6 +121,9 @@ func (r *Replicas) reviewISRs(ctx context.Context) {
 		case now := <-ticker.C:
 			for p := range r.table.all() {
 				p.dropLaggards(now)
+			}
+			if r.lookAgain != nil && r.refusals.settle(r.view.Snapshot(), r.broker) {
+				r.lookAgain()
 			}
 		}
 	}

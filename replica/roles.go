@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/storage/commitlog"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -25,6 +26,9 @@ type RoleChange struct {
 	ControllerEpoch int32 // of the controller that decided this
 	Replicas, ISR   []int32
 	IsNew           bool // the partition cannot have been here before
+	// Recovering says that the leader was chosen outside of the in-sync replicas, by
+	// an unclean election (KIP-704): what it lacks is given up.
+	Recovering bool
 }
 
 // ApplyRoles makes this broker leader or follower as the controller says. err
@@ -33,7 +37,7 @@ type RoleChange struct {
 // known of the partition's state. They wrap, as in Kafka:
 //
 //   - kerr.KafkaStorageError: the partition's log directory has failed, or there is
-//     no room to create its log;
+//     no room to create its log, or it lacks committed records and is to lead;
 //   - InconsistentTopicID: the log here belongs to another incarnation;
 //   - StaleControllerEpoch: the leader epoch is not newer than the known one;
 //   - UnknownTopicOrPartition: this broker is none of the replicas.
@@ -145,7 +149,24 @@ func (r *Replicas) nextRole(c *RoleChange, current *role, configs map[string]top
 	if c.Leader != r.broker {
 		return r.follow(next, current)
 	}
+	if err := mayLead(log, c); err != nil {
+		r.refusals.add(c.Partition)
+		return nil, err
+	}
 	return r.lead(next, current, c)
+}
+
+// mayLead refuses to lead with a log that has lost committed records in a crash,
+// while another replica may have them: who follows it would cut them off there. The
+// controller takes the error for a replica that is offline, and chooses another;
+// this one may follow, and has them again then. Kafka leads in this case, and loses
+// the records.
+func mayLead(log *commitlog.Log, c *RoleChange) error {
+	lost := log.LostBelow()
+	if lost == 0 || len(c.Replicas) == 1 || c.Recovering || log.Config().UncleanLeaderElection {
+		return nil
+	}
+	return fmt.Errorf("%v ends at %d and had committed records up to %d: it does not lead until it has followed a replica that has them, or an unclean election allows it: %w", c.Partition, log.EndOffset(), lost, kerr.KafkaStorageError)
 }
 
 // lead makes next a leader's role. The partition's lock is held, so that nothing
@@ -164,6 +185,7 @@ func (r *Replicas) lead(next, current *role, c *RoleChange) (*role, error) {
 	if err := next.log.AssignLeaderEpoch(next.leaderEpoch); err != nil {
 		return &role{gone: kerr.KafkaStorageError, leader: -1, leaderEpoch: current.leaderEpoch}, err
 	}
+	next.log.Complete() // whatever it lacks, nobody has it from now on
 	r.logger.Debug("leads", "partition", c.Partition.String(), "epoch", next.leaderEpoch, "from", next.epochStart, "isr", next.isr, "controllerEpoch", c.ControllerEpoch)
 	return next, nil
 }

@@ -331,3 +331,44 @@ func TestEventsInOrder(t *testing.T) {
 		t.Errorf("%v, want %v", log, want)
 	}
 }
+
+// A log without some of its committed records does not lead, unless nobody else can
+// have them, or their loss is accepted.
+func TestLostRecordsAndLeading(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change RoleChange
+		allow  bool // unclean.leader.election.enable
+		leads  bool
+	}{
+		{"others may have them", change(), false, false},
+		{"an only replica", change(replicas(self)), false, true},
+		{"an unclean election", change(func(c *RoleChange) { c.Recovering = true }), false, true},
+		{"unclean elections are allowed", change(), true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			disk := vfs.NewMem()
+			for name, content := range map[string]string{
+				"/data/t-0/00000000000000000000.log":  "",
+				"/data/replication-offset-checkpoint": "0\n1\nt 0 8\n",
+			} {
+				if err := errors.Join(disk.MkdirAll("/data/t-0", 0o755), vfs.WriteFileAtomic(disk, name, []byte(content))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w := newWorldOn(t, disk, "/data")
+			w.configure("t", func(cfg *config.Topic) { cfg.UncleanLeaderElection = c.allow })
+			errs, err := w.replicas.ApplyRoles(t.Context(), 1, []RoleChange{c.change})
+			if err = errors.Join(append(errs, err)...); (err == nil) != c.leads || err != nil && !errors.Is(err, kerr.KafkaStorageError) {
+				t.Fatalf("error %v", err)
+			}
+			p, err := w.replicas.Partition(t0)
+			if err != nil {
+				t.Fatal(err) // it is not offline
+			}
+			if _, leads := p.Leads(); leads != c.leads {
+				t.Errorf("leads: %v", leads)
+			}
+		})
+	}
+}

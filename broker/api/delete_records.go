@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -17,19 +18,39 @@ type deleteRecords struct {
 	codes    codes
 }
 
-func (h *deleteRecords) handle(_ context.Context, _ *server.Request, req *kmsg.DeleteRecordsRequest) (*kmsg.DeleteRecordsResponse, error) {
-	resp := kmsg.NewPtrDeleteRecordsResponse()
+// deletedRecords is a partition whose log start has moved, or why it has not.
+type deletedRecords struct {
+	partition   *replica.Partition
+	target, low int64 // low is the low watermark; the request is done when it has reached target
+	err         error
+}
+
+func (h *deleteRecords) handle(ctx context.Context, _ *server.Request, req *kmsg.DeleteRecordsRequest) (*kmsg.DeleteRecordsResponse, error) {
+	// First all, then the wait for the other replicas, which is one for all.
+	var deleted []deletedRecords
 	s := h.view.Snapshot()
+	for _, t := range req.Topics {
+		for _, q := range t.Partitions {
+			deleted = append(deleted, h.delete(s, protocol.TopicPartition{Topic: t.Topic, Partition: q.Partition}, q.Offset))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(req.TimeoutMillis, 0))*time.Millisecond)
+	defer cancel()
+	resp := kmsg.NewPtrDeleteRecordsResponse()
 	for _, t := range req.Topics {
 		out := kmsg.NewDeleteRecordsResponseTopic()
 		out.Topic = t.Topic
 		for _, q := range t.Partitions {
+			d := deleted[0]
+			deleted = deleted[1:]
+			if d.err == nil && d.low < d.target {
+				d.low, d.err = d.partition.AwaitLowWatermark(ctx, d.target)
+			}
 			p := kmsg.NewDeleteRecordsResponseTopicPartition()
 			p.Partition = q.Partition
-			low, err := h.delete(s, protocol.TopicPartition{Topic: t.Topic, Partition: q.Partition}, q.Offset)
-			if p.LowWatermark = low; err != nil {
+			if p.LowWatermark = d.low; d.err != nil {
 				p.LowWatermark = -1
-				p.ErrorCode = h.codes.of(err)
+				p.ErrorCode = h.codes.of(d.err)
 			}
 			out.Partitions = append(out.Partitions, p)
 		}
@@ -38,13 +59,9 @@ func (h *deleteRecords) handle(_ context.Context, _ *server.Request, req *kmsg.D
 	return resp, nil
 }
 
-// delete returns the lowest start offset of all replicas. With one replica that
-// is this broker's, and there is nothing to wait for.
-func (h *deleteRecords) delete(s *cluster.Snapshot, tp protocol.TopicPartition, offset int64) (int64, error) {
-	p, err := hostedPartition(s, h.replicas, tp)
-	if err != nil {
-		return -1, err
+func (h *deleteRecords) delete(s *cluster.Snapshot, tp protocol.TopicPartition, offset int64) (d deletedRecords) {
+	if d.partition, d.err = hostedPartition(s, h.replicas, tp); d.err == nil {
+		d.target, d.low, d.err = d.partition.DeleteRecords(offset)
 	}
-	_, low, err := p.DeleteRecords(offset)
-	return low, err
+	return d
 }

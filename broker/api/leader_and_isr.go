@@ -10,6 +10,9 @@ import (
 	"github.com/gracchus-mq/gracchus/replica"
 )
 
+// recoveringLeader is the leader recovery state of an unclean election (KIP-704).
+const recoveringLeader = 1
+
 // leaderAndISR makes this broker leader or follower of partitions.
 type leaderAndISR struct {
 	from     *fromController
@@ -57,6 +60,7 @@ func roleChanges(version int16, req *kmsg.LeaderAndISRRequest) (changes []replic
 			Replicas:        p.Replicas,
 			ISR:             p.ISR,
 			IsNew:           version >= 1 && p.IsNew,
+			Recovering:      version >= 6 && p.LeaderRecoveryState == recoveringLeader,
 		})
 	}
 	for i := range req.PartitionStates { // before version 2

@@ -2,11 +2,16 @@ package api
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -243,6 +248,94 @@ func TestIdlePartitionKeepsItsFollowers(t *testing.T) {
 		}
 		if len(ns.alters) > 0 {
 			t.Errorf("%d requests to change the ISR", len(ns.alters))
+		}
+	})
+}
+
+// With flush.messages=1 a follower tells its leader only of what is on its disk.
+func TestFollowerSyncsBeforeItTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := newNodes(t, 2, "log.flush.interval.messages=1", "log.flush.scheduler.interval.ms=3600000")
+		ns.create(t0, 1, 2)
+		for range 5 {
+			ns.append(1, t0, "record")
+		}
+		settle()
+		if log := ns.log(2, t0); log.EndOffset() != 5 || log.SyncedOffset() != 5 {
+			t.Errorf("the follower's log ends at %d, and is synced up to %d", log.EndOffset(), log.SyncedOffset())
+		}
+		if hw := ns.log(1, t0).HighWatermark(); hw != 5 {
+			t.Errorf("high watermark %d", hw)
+		}
+	})
+}
+
+// A replica that lost committed records in a crash does not lead, but follows, and
+// may lead when it has them again.
+func TestReplicaThatLostRecordsDoesNotLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := newNodes(t, 2)
+		ns.create(t0, 1, 2)
+		for range 5 {
+			ns.append(1, t0, "record")
+		}
+		settle()
+		time.Sleep(10 * time.Second) // the high watermark is written down
+		ns.stop(1)
+		f, err := ns.disks[1].OpenFile("/data/t-0/00000000000000000000.log", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, _ := f.Size()
+		if err := errors.Join(f.Truncate(size/2), f.Close(), ns.disks[1].Remove("/data/.kafka_cleanshutdown")); err != nil {
+			t.Fatal(err)
+		}
+		ns.start(1)
+		decide := func(leader int32) error {
+			ns.mu.Lock()
+			d := ns.partitions[t0]
+			d.leader, d.epoch, d.version = leader, d.epoch+1, d.version+1
+			ns.mu.Unlock()
+			ns.tellAll()
+			return errors.Join(ns.trySend(t0, 1), ns.trySend(t0, 2))
+		}
+		if err := decide(1); !errors.Is(err, kerr.KafkaStorageError) {
+			t.Fatalf("told to lead: %v", err)
+		}
+		if err := decide(2); err != nil {
+			t.Fatalf("told to follow: %v", err)
+		}
+		settle()
+		ns.same(t0, 5, 1, 2)
+		if err := decide(1); err != nil {
+			t.Errorf("told to lead with everything: %v", err)
+		}
+	})
+}
+
+// DeleteRecords is done when the followers' logs begin there, too.
+func TestDeleteRecordsWaitsForFollowers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := newNodes(t, 2)
+		ns.create(t0, 1, 2)
+		for range 5 {
+			ns.append(1, t0, "record")
+		}
+		settle()
+		target, low, err := ns.partition(1, t0).DeleteRecords(3)
+		if err != nil || target != 3 || low != 0 {
+			t.Fatalf("target %d, low watermark %d, error %v", target, low, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if low, err = ns.partition(1, t0).AwaitLowWatermark(ctx, target); err != nil || low != 3 || time.Since(began) > 2*time.Second {
+			t.Errorf("low watermark %d, error %v after %v", low, err, time.Since(began))
+		}
+		ns.weather.part(1, 2, true)
+		target, _, _ = ns.partition(1, t0).DeleteRecords(4)
+		if _, err = ns.partition(1, t0).AwaitLowWatermark(ctx, target); !errors.Is(err, kerr.RequestTimedOut) {
+			t.Errorf("with a follower that is away: %v", err)
 		}
 	})
 }

@@ -83,7 +83,8 @@ func Routes(d Deps) ([]server.Route, error) {
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 
 	// Slots of what only computes, which leaves one processor to those who produce and
-	// fetch, and of what may wait for ZooKeeper or for topics (Metadata makes some).
+	// fetch, and of what may wait for ZooKeeper, for topics (Metadata makes some) or for
+	// other replicas.
 	quick, slow := max(runtime.GOMAXPROCS(0)-1, 1), 16
 	routes := []server.Route{
 		// Records.
@@ -102,7 +103,7 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.CreateTopics, Min: 0, Max: 7, Slots: slow, Handle: decoded(createHandler.handle)},
 		{Key: protocol.DeleteTopics, Min: 0, Max: 6, Slots: slow, Handle: decoded(deleteHandler.handle)},
 		{Key: protocol.CreatePartitions, Min: 0, Max: 3, Slots: slow, Handle: decoded(expandHandler.handle)},
-		{Key: protocol.DeleteRecords, Min: 0, Max: 2, Slots: quick, Handle: decoded(deleteRecordsHandler.handle)},
+		{Key: protocol.DeleteRecords, Min: 0, Max: 2, Slots: slow, Handle: decoded(deleteRecordsHandler.handle)},
 		{Key: protocol.DescribeConfigs, Min: 0, Max: 4, Slots: quick, Handle: decoded(configsHandler.handle)},
 		{Key: protocol.AlterConfigs, Min: 0, Max: 2, Slots: slow, Handle: decoded(alterHandler.handle)},
 		{Key: protocol.IncrementalAlterConfigs, Min: 0, Max: 1, Slots: slow, Handle: decoded(incrementalHandler.handle)},

@@ -27,6 +27,7 @@ type fakePartition struct {
 	diverge  bool
 	watches  map[watch]int
 	reads    int
+	news     int    // reads that said something new
 	batch    int    // records come only in so many at a time; 0 as 1
 	onWatch  func() // runs before a watch begins
 }
@@ -40,6 +41,9 @@ func (p *fakePartition) Read(r ReadRequest) (ReadResult, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reads++
+	if r.New {
+		p.news++
+	}
 	if p.err != nil {
 		return ReadResult{}, p.err
 	}

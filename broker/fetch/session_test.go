@@ -239,3 +239,31 @@ func TestRefused(t *testing.T) {
 		}
 	})
 }
+
+// Where a follower is, it says with a request; looking again while the request
+// waits, or in the next one that does not name the partition, is no news. What
+// could not be read is news until it can.
+func TestNewsIsToldOnce(t *testing.T) {
+	c := newCluster(map[string]int{"t": 1})
+	m := c.manager(t, 10)
+	p := c.partitions["t"][0]
+	expectNews := func(what string, want int) {
+		t.Helper()
+		if p.news != want {
+			t.Errorf("%s: %d times, want %d", what, p.news, want)
+		}
+		p.news = 0
+	}
+	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+	expectNews("first request", 1)
+	p.append(3)
+	m.Fetch(t.Context(), request(id, 1))
+	expectNews("a request that does not name it", 0)
+	m.Fetch(t.Context(), request(id, 2, all("t", 1, 3)...))
+	expectNews("a request that names it", 1)
+	p.err = kerr.UnknownLeaderEpoch
+	m.Fetch(t.Context(), request(id, 3, all("t", 1, 3)...))
+	p.err, p.news = nil, 0
+	m.Fetch(t.Context(), request(id, 4))
+	expectNews("after an error", 1)
+}
