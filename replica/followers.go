@@ -68,7 +68,7 @@ func latest(a, b time.Time) time.Time {
 // what they had when another led says nothing. A leader without other replicas has
 // none, nil.
 type followers struct {
-	mu  sync.Mutex // a leaf: nothing is called while it is held
+	mu  sync.Mutex // a leaf
 	all []follower // fixed in length and order
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -37,6 +38,8 @@ type nodes struct {
 	brokers  map[int32]*node // those that are up
 	disks    map[int32]*vfs.Mem
 	weather  weather
+	// real has the brokers use a directory of the disk, and sockets. Not in a bubble.
+	real string
 
 	mu         sync.Mutex
 	partitions map[protocol.TopicPartition]*decided
@@ -63,7 +66,8 @@ type node struct {
 	replicas *replica.Replicas
 	pool     *peer.Pool
 	server   *server.Server
-	listener *inproc.Listener
+	listener net.Listener
+	dial     func(context.Context) (net.Conn, error)
 }
 
 // weather is what the network does to what brokers send each other.
@@ -145,16 +149,43 @@ func newNodes(t testing.TB, n int, properties ...string) *nodes {
 		t.Fatal(err)
 	}
 	ns := &nodes{t: t, settings: settings, brokers: map[int32]*node{}, disks: map[int32]*vfs.Mem{}, partitions: map[protocol.TopicPartition]*decided{}, epochs: 100}
+	ns.startAll(n)
+	return ns
+}
+
+func (ns *nodes) startAll(n int) {
 	for id := int32(1); id <= int32(n); id++ {
 		ns.disks[id] = vfs.NewMem()
 		ns.start(id)
 	}
-	t.Cleanup(func() {
+	ns.t.Cleanup(func() {
 		for id := range ns.brokers {
 			ns.stop(id)
 		}
 	})
-	return ns
+}
+
+// listen opens a broker's door, and says how to come in.
+func (ns *nodes) listen(id int32) (net.Listener, func(context.Context) (net.Conn, error), error) {
+	if ns.real == "" {
+		l := inproc.Listen(fmt.Sprint("broker ", id))
+		return l, l.Dial, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
+	}, nil
+}
+
+// disk is a broker's file system, and its log directory there.
+func (ns *nodes) disk(id int32) (vfs.FS, string) {
+	if ns.real == "" {
+		return ns.disks[id], "/data"
+	}
+	return vfs.OS(), filepath.Join(ns.real, fmt.Sprint("broker", id))
 }
 
 func cutProperty(p string) (name, value string, ok bool) {
@@ -188,15 +219,18 @@ func (ns *nodes) start(id int32) *node {
 	}
 	ns.mu.Lock()
 	ns.epochs++
-	n := &node{id: id, epoch: ns.epochs, view: cluster.NewView(), listener: inproc.Listen(fmt.Sprint("broker ", id))}
+	n := &node{id: id, epoch: ns.epochs, view: cluster.NewView()}
 	ns.mu.Unlock()
+	n.listener, n.dial, err = ns.listen(id)
+	check("listen")
+	fsys, dir := ns.disk(id)
 	topicConfig := func(string) *config.Topic { return ns.settings.Topic(nil) }
-	n.store, err = storage.Open(storage.Config{Storage: config.Storage{Dirs: []string{"/data"}, HWCheckpointInterval: 5 * time.Second}}, ns.disks[id], commitlog.NewFileCache(100), nil)
+	n.store, err = storage.Open(storage.Config{Storage: config.Storage{Dirs: []string{dir}, HWCheckpointInterval: 5 * time.Second}}, fsys, commitlog.NewFileCache(100), nil)
 	check("open")
 	err = errors.Join(n.store.Identify(id, clusterID), n.store.Load(context.Background(), topicConfig))
 	check("load")
 	n.pool, err = peer.New(peer.Config{BrokerID: id, Listener: "PLAINTEXT",
-		DialSelf: n.listener.Dial,
+		DialSelf: n.dial,
 		Dial:     func(ctx context.Context, e cluster.Endpoint) (net.Conn, error) { return ns.dial(ctx, id, e.Port) },
 	}, n.view)
 	check("peers")
@@ -243,9 +277,9 @@ func (ns *nodes) dial(ctx context.Context, from, to int32) (net.Conn, error) {
 	if n == nil {
 		return nil, fmt.Errorf("broker %d is down", to)
 	}
-	c, err := n.listener.Dial(ctx)
-	if err != nil {
-		return nil, err
+	c, err := n.dial(ctx)
+	if err != nil || ns.real != "" {
+		return c, err
 	}
 	return ns.weather.connect(c, from, to), nil
 }

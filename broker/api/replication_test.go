@@ -201,9 +201,9 @@ func TestShrinkAndExpand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := newNodes(t, 3)
 		ns.create(t0, 1, 2, 3)
-		time.Sleep(time.Hour) // nothing happens, and nobody is late
 		ns.append(1, t0, "first")
 		settle()
+		time.Sleep(time.Hour) // nothing happens, and nobody is late
 		ns.kill(3, nil)
 		ns.append(1, t0, "second")
 		time.Sleep(29 * time.Second)
