@@ -285,6 +285,7 @@ func (f *fetcher) apply(ctx context.Context) error {
 			}
 		}
 	}
+	clear(f.response.Topics) // or they would keep a large buffer for as long as nothing comes
 	f.sync()
 	return nil
 }

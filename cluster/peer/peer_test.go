@@ -384,3 +384,30 @@ func TestMalformedResponses(t *testing.T) {
 		})
 	}
 }
+
+// A connection of one's own goes to the broker's inter-broker listener, and belongs
+// to who asked for it.
+func TestConnect(t *testing.T) {
+	b := startBroker(t, answer)
+	view := cluster.NewView()
+	view.Apply(cluster.Update{Brokers: []cluster.Broker{{ID: 2, Endpoints: []cluster.Endpoint{{Listener: "INTERNAL", Host: "two", Port: 9092}}}}})
+	p, err := peer.New(peer.Config{BrokerID: 1, Listener: "INTERNAL", DialSelf: b.Dial, Dial: func(ctx context.Context, e cluster.Endpoint) (net.Conn, error) {
+		if e.Host != "two" {
+			t.Errorf("dials %+v", e)
+		}
+		return b.Dial(ctx)
+	}}, view)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Connect(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Connect(t.Context(), 3); !errors.Is(err, peer.ErrUnknownBroker) {
+		t.Errorf("an unknown broker: %v", err)
+	}
+}
