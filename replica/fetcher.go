@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"strconv"
@@ -35,7 +36,8 @@ type fetcher struct {
 	unnamed  int                   // copies whose topic has no id
 	line     line
 	response kmsg.FetchResponse // reused
-	unsynced []*copied          // reused
+	unsynced []*copied          // reused: those to be synced before the next request
+	outside  []*copied          // reused: those whose log ends outside of the leader's
 	failures int                // connections or requests in a row that failed
 }
 
@@ -280,49 +282,68 @@ func (f *fetcher) apply(ctx context.Context) error {
 			if c == nil || !c.inSession {
 				continue
 			}
-			if err := f.applyOne(ctx, c, q); err != nil {
-				return err
-			}
+			f.applyOne(c, q)
 		}
 	}
 	clear(f.response.Topics) // or they would keep a large buffer for as long as nothing comes
 	f.sync()
-	return nil
+	return f.bringBack(ctx)
 }
 
-// applyOne takes over what is said about one partition. An error is one of the
-// connection.
-func (f *fetcher) applyOne(ctx context.Context, c *copied, q *kmsg.FetchResponseTopicPartition) error {
+// applyOne takes over what is said about one partition.
+func (f *fetcher) applyOne(c *copied, q *kmsg.FetchResponseTopicPartition) {
 	switch err := kerr.ErrorForCode(q.ErrorCode); err {
 	case nil:
-		return f.applyData(c, q)
+		f.applyData(c, q)
 	case kerr.OffsetOutOfRange:
-		return f.applyOutOfRange(ctx, c)
+		f.outside = append(f.outside, c)
 	default:
 		// A leader that is not one yet or not any more, or a topic that one of both
 		// does not know yet: the controller is about to say so.
 		f.logger.Debug("a partition is not fetched", "partition", c.p.tp.String(), "epoch", c.at.leaderEpoch, "err", err)
 		f.delay(c)
-		return nil
 	}
 }
 
-func (f *fetcher) applyData(c *copied, q *kmsg.FetchResponseTopicPartition) error {
+func (f *fetcher) applyData(c *copied, q *kmsg.FetchResponseTopicPartition) {
 	if d := q.DivergingEpoch; d.Epoch >= 0 {
 		f.logger.Info("a log parts from the leader's and is cut", "partition", c.p.tp.String(), "from", c.at.offset, "lastEpoch", c.at.lastEpoch, "leaderEpoch", d.Epoch, "leaderEnd", d.EndOffset)
-		f.applied(c, c.p.applyDivergence(c.role, Divergence{d.Epoch, d.EndOffset}))
-		return nil
+		f.applied(c, c.mustMove(c.p.applyDivergence(c.role, Divergence{d.Epoch, d.EndOffset})))
+		return
 	}
 	err := c.p.applyFetched(c.role, c.at.offset, fetchedData{records: q.RecordBatches, highWatermark: q.HighWatermark, logStart: q.LogStartOffset})
-	if err == nil && len(q.RecordBatches) > 0 && c.role.position() == c.at {
-		err = errors.New("the leader sends records that are not for this epoch")
+	if len(q.RecordBatches) > 0 {
+		err = c.mustMove(err)
 	}
 	f.applied(c, err)
+}
+
+// mustMove makes an error of an answer that has left the follower where it was: it
+// would ask the same again at once, and be answered the same.
+func (c *copied) mustMove(err error) error {
+	if err == nil && c.role.position() == c.at {
+		err = fmt.Errorf("the leader's answer does not lead on from %+v", c.at)
+	}
+	return err
+}
+
+// bringBack has the partitions whose logs end outside of the leader's begin where
+// that allows it. It asks the leader, and hence comes when the response, whose place
+// in memory the next one takes, is in the logs. An error is one of the connection.
+func (f *fetcher) bringBack(ctx context.Context) error {
+	defer func() {
+		clear(f.outside)
+		f.outside = f.outside[:0]
+	}()
+	for _, c := range f.outside {
+		if err := f.bringBackOne(ctx, c); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// applyOutOfRange begins where the leader's log allows it.
-func (f *fetcher) applyOutOfRange(ctx context.Context, c *copied) error {
+func (f *fetcher) bringBackOne(ctx context.Context, c *copied) error {
 	end, err := f.leaderOffset(ctx, c, Latest)
 	start := int64(0)
 	if err == nil && end >= c.at.offset {
@@ -336,10 +357,7 @@ func (f *fetcher) applyOutOfRange(ctx context.Context, c *copied) error {
 		return nil
 	}
 	f.logger.Info("a log ends outside of the leader's", "partition", c.p.tp.String(), "end", c.at.offset, "leaderStart", start, "leaderEnd", end)
-	if err = c.p.applyRestart(c.role, start, end); err == nil {
-		f.session.want(c) // from where the leader's log allows, be that the same
-	}
-	f.applied(c, err)
+	f.applied(c, c.mustMove(c.p.applyRestart(c.role, start, end)))
 	return nil
 }
 
@@ -378,7 +396,11 @@ func (f *fetcher) applied(c *copied, err error) {
 	case errors.Is(err, errNotFollowing):
 		f.session.want(c) // if the role is another, a change is on its way here
 	default:
-		f.logger.Warn("a partition cannot be copied for now", "partition", c.p.tp.String(), "err", err)
+		level := slog.LevelDebug
+		if c.failures == 0 { // it may go on like this for long
+			level = slog.LevelWarn
+		}
+		f.logger.Log(context.Background(), level, "a partition cannot be copied for now", "partition", c.p.tp.String(), "err", err)
 		f.delay(c)
 	}
 }

@@ -79,7 +79,7 @@ func (p *Partition) wake(r *role) {
 		return
 	}
 	var err error
-	if !r.enoughInSync() {
+	if !enoughInSync(len(r.maximalISR()), len(r.replicas), r.log.Config().MinInsyncReplicas) {
 		err = fmt.Errorf("%v: in-sync replicas %v: %w", p.tp, r.isr, kerr.NotEnoughReplicasAfterAppend)
 	}
 	for _, w := range reached {
