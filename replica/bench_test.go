@@ -41,7 +41,7 @@ func followerApply(tb testing.TB, n, size int) (apply func(), bytes int) {
 }
 
 func BenchmarkFollowerApply(b *testing.B) {
-	for _, c := range []struct{ batches, size int }{{1, 100}, {64, 100}, {1, 1 << 20 - 200}, {64, 16 << 10}} {
+	for _, c := range []struct{ batches, size int }{{1, 100}, {64, 100}, {1, 1<<20 - 200}, {64, 16 << 10}} {
 		b.Run(fmt.Sprintf("%dx%d", c.batches, c.size), func(b *testing.B) {
 			apply, bytes := followerApply(b, c.batches, c.size)
 			b.SetBytes(int64(bytes))

@@ -16,7 +16,8 @@ import (
 // timestamp.
 type timeIndex struct {
 	entryFile
-	base int64
+	base    int64
+	scratch [timeEntrySize]byte // of add: for an append must not allocate
 }
 
 const timeEntrySize = 12
@@ -40,7 +41,7 @@ func (x *timeIndex) full() (bool, error) {
 
 // add adds an entry if the timestamp is greater than the last one.
 func (x *timeIndex) add(s stamp) error {
-	last, err := x.last()
+	last, err := x.lastInto(x.scratch[:])
 	if err != nil || s.timestamp <= last.timestamp {
 		return err
 	}
@@ -59,15 +60,18 @@ func (x *timeIndex) parse(e []byte) stamp {
 
 // last returns the last entry; with none, no timestamp at the base offset.
 func (x *timeIndex) last() (stamp, error) {
+	return x.lastInto(make([]byte, timeEntrySize))
+}
+
+func (x *timeIndex) lastInto(e []byte) (stamp, error) {
 	n, err := x.len()
 	if err != nil || n == 0 {
 		return stamp{record.NoTimestamp, x.base}, err
 	}
-	var e [timeEntrySize]byte
-	if err := x.read(n-1, e[:]); err != nil {
+	if err := x.read(n-1, e); err != nil {
 		return stamp{}, err
 	}
-	return x.parse(e[:]), nil
+	return x.parse(e), nil
 }
 
 // lookup returns the greatest entry whose timestamp is ≤ the one given: every
