@@ -105,6 +105,7 @@ func TestAnswersToProposals(t *testing.T) {
 				p := w.leads(t0, 4, 1, 2)
 				propose(p, 1)
 				time.Sleep(time.Second - time.Millisecond)
+				synctest.Wait()
 				r := p.role.Load()
 				if len(controller.requests) != c.requests || !slices.Equal(r.isr, c.isr) || (r.pending != nil) != c.pending {
 					t.Errorf("%d requests, ISR %v, pending %v", len(controller.requests), r.isr, r.pending)
@@ -156,6 +157,7 @@ func TestProposalsTravelTogether(t *testing.T) {
 			propose(p, 1, 2) // too late
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if n := len(controller.requests); n != 3 {
 			t.Fatalf("%d requests", n)
 		}
@@ -186,6 +188,7 @@ func TestLateAnswerIsIgnored(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		w.leads(t0, 5, 1, 2)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if r := p.role.Load(); !slices.Equal(r.isr, []int32{1, 2}) || r.partitionEpoch != 5 {
 			t.Errorf("ISR %v, version %d", r.isr, r.partitionEpoch)
 		}
@@ -209,6 +212,7 @@ func TestNextControllerIsAsked(t *testing.T) {
 		time.Sleep(time.Second)
 		w.view.Apply(cluster.Update{ControllerID: 2, Brokers: []cluster.Broker{{ID: self}, {ID: 2}}})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if r := p.role.Load(); !slices.Equal(r.isr, []int32{1}) {
 			t.Errorf("ISR %v after %d requests", r.isr, len(controller.requests))
 		}
@@ -235,6 +239,7 @@ func TestPendingMembersCount(t *testing.T) {
 		}
 		mustAppend(t, p, produce, batch(t, 1000, 4))
 		time.Sleep(time.Minute) // broker 2 lags
+		synctest.Wait()
 		p.localMoved()
 		log, _ := p.Log()
 		if hw := log.HighWatermark(); hw != 0 {

@@ -95,10 +95,10 @@ func (f *fetcher) run(ctx context.Context) {
 
 // takeChanges brings the copies up to what the roles have become.
 func (f *fetcher) takeChanges() {
+	var changes map[*Partition]*role
 	f.changing.Lock()
-	changes := f.changes
-	if len(changes) > 0 {
-		f.changes = map[*Partition]*role{}
+	if len(f.changes) > 0 {
+		changes, f.changes = f.changes, map[*Partition]*role{}
 	}
 	f.changing.Unlock()
 	for p, r := range changes {

@@ -8,11 +8,12 @@ import (
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
+	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
 // realNodes are brokers on the disk, connected by sockets.
 func realNodes(b *testing.B, n int) *nodes {
-	ns := &nodes{t: b, brokers: map[int32]*node{}, disks: nil, partitions: map[protocol.TopicPartition]*decided{}, epochs: 100, real: b.TempDir()}
+	ns := &nodes{t: b, brokers: map[int32]*node{}, disks: map[int32]*vfs.Mem{}, partitions: map[protocol.TopicPartition]*decided{}, epochs: 100, real: b.TempDir()}
 	ns.settings = newNodes(b, 0).settings
 	ns.startAll(n)
 	return ns
