@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -47,6 +48,7 @@ func BenchmarkReplication(b *testing.B) {
 		if err := <-free; err != nil {
 			b.Fatal(err)
 		}
+		record.Batch(records).SetBaseOffset(0) // the append before has changed it
 		res, err := p.Append(records, replica.AppendRequest{ProduceVersion: 11, Acks: replica.AcksAll})
 		if err != nil {
 			b.Fatal(err)
