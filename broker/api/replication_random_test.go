@@ -35,6 +35,9 @@ const randomSeeds = 60
 // With flush.messages=1 the crashes are power losses.
 func TestReplicationUnderFaults(t *testing.T) {
 	first, n := uint64(0), uint64(randomSeeds)
+	if raceEnabled {
+		n /= 6 // each takes many times as long
+	}
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
 		first, n = s, 1
 	} else if s, err := strconv.ParseUint(os.Getenv("SEEDS"), 10, 64); err == nil {
