@@ -17,6 +17,7 @@ type Broker struct {
 	ZooKeeper       ZooKeeper
 	Storage         Storage
 	Topics          Topics
+	Leaders         Leaders
 	Fetch           Fetch
 	Replication     Replication
 	Producers       Producers
@@ -74,6 +75,13 @@ type Topics struct {
 	DeleteEnable             bool
 	NumPartitions            int32
 	DefaultReplicationFactor int16
+}
+
+// Leaders is how the controller keeps leaderships where they should be.
+type Leaders struct {
+	AutoRebalance       bool          // auto.leader.rebalance.enable
+	ImbalanceCheck      time.Duration // leader.imbalance.check.interval.seconds
+	ImbalancePercentage int32         // leader.imbalance.per.broker.percentage
 }
 
 // Fetch bounds what consumers ask for.

@@ -18,7 +18,7 @@ func build(given map[string]string) (*Broker, error) {
 		ID: v.int32("broker.id"), IDGeneration: v.bool("broker.id.generation.enable"), ReservedMaxID: v.int32("reserved.broker.max.id"),
 		Rack: v.string("broker.rack"), ProtocolVersion: v.string("inter.broker.protocol.version"),
 		RequestTimeout: v.millis("request.timeout.ms"),
-		Storage:        storageOf(v), Topics: topicsOf(v),
+		Storage:        storageOf(v), Topics: topicsOf(v), Leaders: leadersOf(v),
 		Fetch:        Fetch{MaxBytes: v.int32("fetch.max.bytes"), MaxSessions: v.int32("max.incremental.fetch.session.cache.slots")},
 		Replication:  replicationOf(v),
 		Producers:    Producers{Expiration: v.millis("producer.id.expiration.ms"), ExpirationCheck: v.millis("producer.id.expiration.check.interval.ms")},
@@ -140,6 +140,13 @@ func topicsOf(v values) Topics {
 	return Topics{
 		AutoCreate: v.bool("auto.create.topics.enable"), DeleteEnable: v.bool("delete.topic.enable"),
 		NumPartitions: v.int32("num.partitions"), DefaultReplicationFactor: v.int16("default.replication.factor"),
+	}
+}
+
+func leadersOf(v values) Leaders {
+	return Leaders{
+		AutoRebalance: v.bool("auto.leader.rebalance.enable"), ImbalanceCheck: v.seconds("leader.imbalance.check.interval.seconds"),
+		ImbalancePercentage: v.int32("leader.imbalance.per.broker.percentage"),
 	}
 }
 

@@ -66,12 +66,17 @@ func (v values) list(name string) []string { return splitNonEmpty(v[name]) }
 
 // millis is a time in milliseconds as a duration. What a duration cannot hold
 // becomes the longest there is, 292 years.
-func (v values) millis(name string) time.Duration {
+func (v values) millis(name string) time.Duration { return v.duration(name, time.Millisecond) }
+
+// seconds is millis for a time in seconds.
+func (v values) seconds(name string) time.Duration { return v.duration(name, time.Second) }
+
+func (v values) duration(name string, unit time.Duration) time.Duration {
 	n := v.int64(name)
-	if n > math.MaxInt64/int64(time.Millisecond) {
+	if n > math.MaxInt64/int64(unit) {
 		return math.MaxInt64
 	}
-	return time.Duration(n) * time.Millisecond
+	return time.Duration(n) * unit
 }
 
 // synonyms lists the properties that stand for the same setting as name,
