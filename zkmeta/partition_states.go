@@ -22,8 +22,8 @@ type PartitionEntry struct {
 	// When reading: a *MalformedError, or wraps kerr.UnknownTopicOrPartition if there
 	// is no state. When writing: wraps session.ErrBadVersion (ErrNodeExists when
 	// creating) if another state stands there, which is then in State and ZkVersion;
-	// session.ErrNoNode if the partition is gone; or says why the state cannot be written
-	// at all.
+	// session.ErrNoNode or kerr.UnknownTopicOrPartition if the partition is gone; or says
+	// why the state cannot be written at all, or what stands there not be read.
 	Err error
 }
 
@@ -149,7 +149,8 @@ func (c *Client) settle(ctx context.Context, claim Claim, wanted, results []Part
 	}
 	for i, at := range unclear {
 		switch s := stored[i]; {
-		case s.Err != nil: // keep the refusal
+		case s.Err != nil:
+			results[at].Err = fmt.Errorf("what stands there instead: %w", s.Err)
 		case s.State.ControllerEpoch > claim.Epoch:
 			return fmt.Errorf("partition %v was written in epoch %d: %w", s.TopicPartition, s.State.ControllerEpoch, ErrNotController)
 		case s.State.Equal(wanted[at].State):

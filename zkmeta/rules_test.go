@@ -172,6 +172,22 @@ func TestStateConflict(t *testing.T) {
 	}
 }
 
+// TestStateConflictWithNonsense: what stands there instead and cannot be read is
+// neither ours nor a state to go on with.
+func TestStateConflictWithNonsense(t *testing.T) {
+	f := newFixture(t)
+	claim := f.elected()
+	createStates(f, claim)
+	f.put("/brokers/topics/t/partitions/1/state", []byte("nonsense"))
+	entries := []PartitionEntry{{TopicPartition: tp("t", 1), State: state(claim, 3, 3)}}
+	r, err := f.c.UpdatePartitionStates(f.ctx, claim, entries)
+	f.ok(err)
+	var malformed *MalformedError
+	if !errors.As(r[0].Err, &malformed) || errors.Is(r[0].Err, session.ErrBadVersion) {
+		t.Errorf("%v", r[0].Err)
+	}
+}
+
 // TestOwnerRule: what a registration does with a node that is there already depends
 // on whose it is.
 func TestOwnerRule(t *testing.T) {
