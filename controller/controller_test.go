@@ -24,11 +24,7 @@ func TestAllocateProducerIDs(t *testing.T) {
 			}
 			return first, err
 		}
-		epoch := func(id int32) int64 {
-			l.fakes.mu.Lock()
-			defer l.fakes.mu.Unlock()
-			return l.fakes.epochs[id]
-		}
+		epoch := l.fakes.epochOf
 		for i, id := range []int32{1, 2, 1} {
 			if first, err := allocate(id, epoch(id)); err != nil || first != int64(1000*i) {
 				t.Errorf("block %d begins at %d, error %v", i, first, err)

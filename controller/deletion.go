@@ -204,7 +204,7 @@ func (t *term) beginDeletions(begin []*deletion) error {
 	}
 	b.post(t.st)
 	next := func(p *partition) (zkmeta.PartitionState, bool) {
-		return withoutReplicas(p.state, t.st.liveReplica(p))
+		return withoutReplicas(p.state, func(id int32) bool { return t.st.alive(id, p.TopicPartition) })
 	}
 	return t.change(all, next, func(*batch, *partition) {})
 }

@@ -28,7 +28,7 @@ type told struct {
 // fakeBrokers is the Sender of the tests: it checks what every request must hold,
 // keeps what it says, and answers without errors unless told otherwise.
 type fakeBrokers struct {
-	t    *testing.T
+	t    testing.TB
 	self int32
 
 	mu          sync.Mutex
@@ -39,6 +39,13 @@ type fakeBrokers struct {
 	gone        map[int32]bool             // those whose registration has ended
 	requests    int
 	knows       map[int32]*knowledge // what the running process of each broker knows
+	leaders     map[leadership]int32 // that were ever told of
+}
+
+// leadership is one leader epoch of one partition.
+type leadership struct {
+	topic            protocol.TopicID
+	partition, epoch int32
 }
 
 // knowledge is what a broker keeps of what it is told, as long as its process runs.
@@ -60,6 +67,13 @@ func (f *fakeBrokers) registered(id int32, epoch int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.begin(id, epoch)
+}
+
+// epochOf is the epoch of a broker's latest registration.
+func (f *fakeBrokers) epochOf(id int32) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epochs[id]
 }
 
 func (f *fakeBrokers) begin(id int32, epoch int64) {
@@ -157,13 +171,18 @@ func (f *fakeBrokers) leaderAndISR(id int32, b *told, r *kmsg.LeaderAndISRReques
 				f.t.Errorf("broker %d was told a role in %s, which it does not hold", id, name)
 			}
 			text := fmt.Sprintf("leader=%d epoch=%d isr=%s replicas=%s zv=%d", p.Leader, p.LeaderEpoch, joinIDs(p.ISR), joinIDs(p.Replicas), p.ZKVersion)
+			at := leadership{topic.TopicID, p.Partition, p.LeaderEpoch}
+			if other, known := f.leaders[at]; known && other != p.Leader {
+				f.t.Errorf("%s has the leaders %d and %d in epoch %d", name, other, p.Leader, p.LeaderEpoch)
+			}
+			f.leaders[at] = p.Leader
 			if p.LeaderRecoveryState != 0 {
 				text += " recovering"
 			}
 			b.roles[name] = text
 			k := f.knows[id]
 			if old, known := k.epochs[name]; !known || p.LeaderEpoch >= old {
-				k.roles[name], k.epochs[name] = fmt.Sprintf("leader=%d epoch=%d isr=%s zv=%d", p.Leader, p.LeaderEpoch, joinIDs(p.ISR), p.ZKVersion), p.LeaderEpoch
+				k.roles[name], k.epochs[name] = fmt.Sprintf("leader=%d epoch=%d", p.Leader, p.LeaderEpoch), p.LeaderEpoch
 			} else {
 				f.t.Errorf("broker %d was told leader epoch %d of %s after %d", id, p.LeaderEpoch, name, old)
 			}

@@ -21,8 +21,10 @@ import (
 // no more than a registration and a record of what the controller told them. It runs
 // in a synctest bubble.
 type lab struct {
-	t           *testing.T
+	t           testing.TB
 	ctx         context.Context
+	dial        func(context.Context) (net.Conn, error) // to ZooKeeper
+	chroot      string
 	store       zkserver.Store
 	server      *zkserver.Server
 	listener    *inproc.Listener
@@ -38,25 +40,31 @@ type lab struct {
 	cutOff      bool   // broker 1 cannot reach ZooKeeper
 	mu          sync.Mutex
 	conns       []net.Conn // of broker 1 to ZooKeeper
+	fault       *fault     // nil, or what strikes them
 }
 
 const sessionTimeout = 6 * time.Second
 
-func newLab(t *testing.T, settings map[string]string) *lab {
+func newLab(t testing.TB, settings map[string]string) *lab {
 	l := &lab{t: t, ctx: context.Background(), store: zkserver.NewMemStore(), others: map[int32]*session.Client{}}
+	l.dial = l.dialServer
+	l.startServer()
+	l.prepare(settings)
+	return l
+}
+
+// prepare makes the paths that every cluster has, and brokers to talk to.
+func (l *lab) prepare(settings map[string]string) {
 	properties := map[string]string{"zookeeper.connect": "embedded", "broker.id": "1"}
 	for name, value := range settings {
 		properties[name] = value
 	}
 	var err error
-	if l.settings, _, err = config.Parse(properties); err != nil {
-		t.Fatal(err)
-	}
-	l.startServer()
-	l.admin = zkmeta.New(l.connect(l.dialServer, nil))
+	l.settings, _, err = config.Parse(properties)
+	l.must(err)
+	l.admin = zkmeta.New(l.connect(l.dial, nil))
 	l.must(l.admin.EnsurePaths(l.ctx))
-	l.fakes = &fakeBrokers{t: t, self: 1, told: map[int32]*told{}, unreachable: map[int32]bool{}, failing: map[int32]map[string]int16{}, epochs: map[int32]int64{}, knows: map[int32]*knowledge{}, gone: map[int32]bool{}}
-	return l
+	l.fakes = &fakeBrokers{t: l.t, self: 1, told: map[int32]*told{}, unreachable: map[int32]bool{}, failing: map[int32]map[string]int16{}, epochs: map[int32]int64{}, knows: map[int32]*knowledge{}, gone: map[int32]bool{}, leaders: map[leadership]int32{}}
 }
 
 func (l *lab) must(err error) {
@@ -92,7 +100,7 @@ func (l *lab) connect(dial func(context.Context) (net.Conn, error), onSession fu
 
 func (l *lab) sessionConfig(dial func(context.Context) (net.Conn, error)) session.Config {
 	return session.Config{
-		Servers: []string{"zookeeper:2181"}, SessionTimeout: sessionTimeout,
+		Servers: []string{"zookeeper:2181"}, Chroot: l.chroot, SessionTimeout: sessionTimeout, MaxInFlight: 10,
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) },
 	}
 }
@@ -140,13 +148,26 @@ func (l *lab) dialZooKeeper(ctx context.Context) (net.Conn, error) {
 	if cut {
 		return nil, errors.New("cut off")
 	}
-	c, err := l.dialServer(ctx)
-	if err == nil {
-		l.mu.Lock()
-		l.conns = append(l.conns, c)
-		l.mu.Unlock()
+	c, err := l.dial(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns = append(l.conns, c)
+	return &faultyConn{Conn: c, current: l.currentFault}, nil
+}
+
+func (l *lab) setFault(f *fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = f
+}
+
+func (l *lab) currentFault() *fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fault
 }
 
 func (l *lab) dialServer(ctx context.Context) (net.Conn, error) {
@@ -172,7 +193,7 @@ func (l *lab) cut(off bool) {
 // brokerUp registers another broker.
 func (l *lab) brokerUp(id int32) {
 	l.t.Helper()
-	s := l.connect(l.dialServer, nil)
+	s := l.connect(l.dial, nil)
 	epoch, err := zkmeta.New(s).RegisterBroker(l.ctx, s.SessionID(), registrationOf(id))
 	l.must(err)
 	l.others[id] = s
@@ -183,7 +204,7 @@ func (l *lab) brokerUp(id int32) {
 // that nobody sees it missing.
 func (l *lab) bounce(id int32) {
 	l.t.Helper()
-	s := l.connect(l.dialServer, nil)
+	s := l.connect(l.dial, nil)
 	data, err := registrationOf(id).Encode()
 	l.must(err)
 	path := zkmeta.BrokerIDPath(id)
@@ -218,7 +239,7 @@ func registrationOf(id int32) zkmeta.BrokerRegistration {
 // endSelf ends the session of broker 1 behind its back.
 func (l *lab) endSelf() {
 	id, password := l.self.SessionSecret()
-	l.must(session.Dissolve(l.ctx, l.sessionConfig(l.dialServer), id, password))
+	l.must(session.Dissolve(l.ctx, l.sessionConfig(l.dial), id, password))
 }
 
 func (l *lab) close() {
@@ -233,7 +254,9 @@ func (l *lab) close() {
 		s.Stop(l.ctx)
 	}
 	l.admin.Session().Stop(l.ctx)
-	l.server.Stop(l.ctx)
+	if l.server != nil {
+		l.server.Stop(l.ctx)
+	}
 	l.serving.Wait()
 }
 

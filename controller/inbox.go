@@ -21,6 +21,10 @@ type events struct {
 	logDirs        bool
 	isrChanges     bool
 	receipts       []receipt
+	alterations    []*alteration // leaders' requests to change ISRs
+	questions      []*question   // other requests
+	unclean        bool          // unclean election was allowed somewhere
+	rebalance      bool          // it is time to look at leaderships
 }
 
 // tenancy is the time in which the loop may act in one ZooKeeper session: from its
@@ -33,8 +37,8 @@ type tenancy struct {
 
 // inbox collects events for the loop. Everybody may add to it and nobody waits: mu
 // guards the fields and is held for a few assignments. It stays small whatever
-// happens: flags coalesce, and outboxes cannot send receipts for more than the loop
-// has given them.
+// happens: flags coalesce, outboxes cannot send receipts for more than the loop has
+// given them, and of requests there are as many as the handlers that wait for them.
 //
 // The end of a session takes effect here and at once: the tenancy's context is
 // cancelled in the session's own callback, before a new session can be opened, so

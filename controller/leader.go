@@ -21,10 +21,13 @@ const (
 	electReassigned
 	// electShutdown: brokers that are shutting down hand over, and leave the ISR.
 	electShutdown
+	// electUnclean: as electOffline, where unclean election is allowed because somebody
+	// has asked for it.
+	electUnclean
 )
 
 func (e election) String() string {
-	return [...]string{"offline", "preferred", "reassigned", "shutdown"}[e]
+	return [...]string{"offline", "preferred", "reassigned", "shutdown", "unclean"}[e]
 }
 
 // candidates is what an election chooses from.
@@ -51,10 +54,10 @@ func elect(why election, old zkmeta.PartitionState, c candidates) (zkmeta.Partit
 	next.ISR = slices.Clone(old.ISR)
 	next.LeaderEpoch++
 	switch why {
-	case electOffline:
+	case electOffline, electUnclean:
 		if next.Leader = first(inSync); next.Leader != zkmeta.NoLeader {
 			next.ISR = filter(old.ISR, c.live)
-		} else if c.unclean {
+		} else if c.unclean || why == electUnclean {
 			next.Leader = first(c.live)
 			next.ISR = []int32{next.Leader}
 			next.Recovering = true

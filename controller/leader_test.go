@@ -13,7 +13,7 @@ import (
 
 // TestLeaderChoice replays testdata/leader: one election per case.
 //
-//	elect why=<offline|preferred|reassigned|shutdown> assignment=(…) isr=(…) live=(…) leader=N epoch=N [down=(…)] [unclean]
+//	elect why=<offline|preferred|reassigned|shutdown|unclean> assignment=(…) isr=(…) live=(…) leader=N epoch=N [down=(…)] [unclean]
 //	first assignment=(…) live=(…)
 //	leave gone=(…) isr=(…) leader=N epoch=N
 //
@@ -44,7 +44,7 @@ func TestLeaderChoice(t *testing.T) {
 		case "elect":
 			var why string
 			d.ScanArgs(t, "why", &why)
-			at := slices.IndexFunc([]election{electOffline, electPreferred, electReassigned, electShutdown}, func(e election) bool { return e.String() == why })
+			at := slices.IndexFunc([]election{electOffline, electPreferred, electReassigned, electShutdown, electUnclean}, func(e election) bool { return e.String() == why })
 			next, ok = elect(election(at), old, candidates{
 				assignment: ids("assignment"), live: in("live"), shuttingDown: in("down"), unclean: d.HasArg("unclean"),
 			})

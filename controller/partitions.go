@@ -97,7 +97,7 @@ func (t *term) electAll(why election, partitions []*partition) error {
 		return elect(why, p.state, candidates{
 			assignment:   p.assignment.Replicas,
 			live:         t.st.liveReplica(p),
-			shuttingDown: func(int32) bool { return false },
+			shuttingDown: t.st.leaving,
 			unclean:      unclean[p.Topic],
 		})
 	}
@@ -105,21 +105,6 @@ func (t *term) electAll(why election, partitions []*partition) error {
 		t.logger.Debug("elected", "partition", p.TopicPartition, "why", why, "leader", p.state.Leader, "isr", p.state.ISR, "leader epoch", p.state.LeaderEpoch)
 		b.announce(t.st, p, p.assignment.Replicas, false)
 	})
-}
-
-// uncleanCandidates asks about those topics only whose partitions have no other
-// choice.
-func (t *term) uncleanCandidates(why election, partitions []*partition) (map[string]bool, error) {
-	if why != electOffline {
-		return nil, nil
-	}
-	topics := map[string]bool{}
-	for _, p := range partitions {
-		if live := t.st.liveReplica(p); len(filter(p.state.ISR, live)) == 0 && len(filter(p.assignment.Replicas, live)) > 0 {
-			topics[p.Topic] = true
-		}
-	}
-	return t.uncleanAllowed(topics)
 }
 
 // change writes new states of partitions: next computes one from what is known, or
@@ -185,7 +170,7 @@ func (t *term) replicasWentOffline(gone func(id int32, tp protocol.TopicPartitio
 		return false
 	})
 	for _, p := range affected {
-		if p.state.Leader != zkmeta.NoLeader && !t.st.online(p.state.Leader, p.TopicPartition) {
+		if p.state.Leader != zkmeta.NoLeader && !t.st.alive(p.state.Leader, p.TopicPartition) {
 			t.st.setOffline(p)
 		}
 	}
@@ -225,7 +210,7 @@ func (t *term) electPreferred() error {
 	var partitions []*partition
 	for _, tp := range asked {
 		p, known := t.st.partition(tp)
-		if known && p.status != statusDeleting && p.stored && len(p.assignment.Replicas) > 0 && p.state.Leader != p.assignment.Replicas[0] {
+		if known && p.status != statusDeleting && p.stored && p.state.Leader != p.preferred() {
 			partitions = append(partitions, p)
 		}
 	}

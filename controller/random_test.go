@@ -1,11 +1,10 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -58,7 +57,7 @@ func (h *history) step() {
 	id := int32(2 + h.rnd.IntN(3))
 	_, up := h.others[id]
 	what := ""
-	switch n := h.rnd.IntN(20); {
+	switch n := h.rnd.IntN(25); {
 	case n < 4 && !up:
 		what = fmt.Sprint("up ", id)
 		h.brokerUp(id)
@@ -110,11 +109,71 @@ func (h *history) step() {
 		h.mu.Unlock()
 		what = fmt.Sprint("cut ", off)
 		h.cut(off)
+	case n < 22:
+		what = h.alterPartition()
+	case n < 23:
+		what = h.electLeaders()
+	case n < 24 && up:
+		what = fmt.Sprint("shutdown ", id)
+		ctx, cancel := context.WithTimeout(h.ctx, time.Second)
+		h.controller.ControlledShutdown(ctx, id, h.fakes.epochOf(id))
+		cancel()
+		h.brokerDown(id)
 	default:
 		what = "long wait"
 		time.Sleep(time.Duration(h.rnd.IntN(9000)) * time.Millisecond)
 	}
 	h.log = append(h.log, what)
+}
+
+// alterPartition has the leader of some partition ask for some ISR. What comes of it
+// depends on what else is going on.
+func (h *history) alterPartition() string {
+	p, replicas := h.somePartition()
+	if p == nil || p.State.Leader < 0 {
+		return "no ISR to change"
+	}
+	isr := []int32{p.State.Leader}
+	for _, id := range replicas {
+		if id != p.State.Leader && h.rnd.IntN(2) == 0 {
+			isr = append(isr, id)
+		}
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, time.Second)
+	defer cancel()
+	results, err := h.controller.AlterPartition(ctx, p.State.Leader, h.fakes.epochOf(p.State.Leader), []ISRChange{{
+		Topic: p.Topic, Partition: p.Partition, ISR: isr, LeaderEpoch: p.State.LeaderEpoch, PartitionEpoch: p.ZkVersion,
+	}})
+	return fmt.Sprintf("ISR of %v: %v: %v %v", p.TopicPartition, isr, results, err)
+}
+
+func (h *history) electLeaders() string {
+	p, _ := h.somePartition()
+	if p == nil {
+		return "nothing to elect"
+	}
+	unclean := h.rnd.IntN(2) == 0
+	ctx, cancel := context.WithTimeout(h.ctx, time.Second)
+	defer cancel()
+	results, err := h.controller.ElectLeaders(ctx, unclean, []protocol.TopicPartition{p.TopicPartition})
+	return fmt.Sprintf("elect %v, unclean %v: %v %v", p.TopicPartition, unclean, results, err)
+}
+
+// somePartition is one that has a state, as ZooKeeper holds it, or nil.
+func (h *history) somePartition() (*zkmeta.PartitionEntry, []int32) {
+	name := fmt.Sprint("t", h.rnd.IntN(6))
+	found, err := h.admin.TopicAssignments(h.ctx, []string{name}, nil)
+	h.must(err)
+	if found[0].Err != nil {
+		return nil, nil
+	}
+	tp := protocol.TopicPartition{Topic: name, Partition: int32(h.rnd.IntN(len(found[0].Partitions)))}
+	states, err := h.admin.PartitionStates(h.ctx, []protocol.TopicPartition{tp})
+	h.must(err)
+	if states[0].Err != nil {
+		return nil, nil
+	}
+	return &states[0], found[0].Partitions[tp.Partition].Replicas
 }
 
 func (h *history) replicas(n int) []int32 {
@@ -139,77 +198,8 @@ func (h *history) heal() {
 }
 
 func (h *history) check() {
-	t := h.t
-	fail := func(format string, args ...any) {
-		t.Helper()
-		t.Errorf(format+"\nhistory:\n  %s", append(args, strings.Join(h.log, "\n  "))...)
-	}
-	if _, active := h.controller.Active(); !active {
-		fail("the controller is not active")
-	}
-	if left, err := h.admin.DeleteTopicRequests(h.ctx, nil); err != nil || len(left) > 0 {
-		fail("deletions left: %v, error %v", left, err)
-	}
-	names, err := h.admin.Topics(h.ctx, nil)
-	h.must(err)
-	topics, err := h.admin.TopicAssignments(h.ctx, names, nil)
-	h.must(err)
-	states := map[string]string{}
-	roles := map[int32]map[string]string{1: {}, 2: {}, 3: {}, 4: {}}
-	for _, topic := range topics {
-		var tps []protocol.TopicPartition
-		for number := range topic.Partitions {
-			tps = append(tps, protocol.TopicPartition{Topic: topic.Name, Partition: number})
-		}
-		entries, err := h.admin.PartitionStates(h.ctx, tps)
-		h.must(err)
-		for _, e := range entries {
-			if e.Err != nil {
-				fail("%v has no state: %v", e.TopicPartition, e.Err)
-				continue
-			}
-			replicas := topic.Partitions[e.Partition].Replicas
-			if e.State.Leader < 0 || !slices.Contains(e.State.ISR, e.State.Leader) {
-				fail("%v is led by %d, in sync are %v", e.TopicPartition, e.State.Leader, e.State.ISR)
-			}
-			for _, id := range e.State.ISR {
-				if !slices.Contains(replicas, id) {
-					fail("%v: %d is in sync, but not a replica", e.TopicPartition, id)
-				}
-			}
-			text := fmt.Sprintf("leader=%d epoch=%d isr=%s zv=%d", e.State.Leader, e.State.LeaderEpoch, joinIDs(e.State.ISR), e.ZkVersion)
-			states[e.TopicPartition.String()] = text
-			for _, id := range replicas {
-				roles[id][e.TopicPartition.String()] = text
-			}
-		}
-	}
-	h.fakes.mu.Lock()
-	defer h.fakes.mu.Unlock()
-	if epoch, _ := h.controller.Active(); epoch > 1 {
-		// A broker that could not be told of a deletion before the controller's term ended
-		// is never told, as with Kafka's controller: the next one knows nothing of the
-		// topic.
-		for _, k := range h.fakes.knows {
-			maps.DeleteFunc(k.states, func(name, _ string) bool { return !slices.Contains(names, name[:strings.LastIndex(name, "-")]) })
-		}
-	}
-	for id := int32(1); id <= 4; id++ {
-		k := h.fakes.knows[id]
-		if got, want := describeMap(k.states), describeMap(states); got != want {
-			fail("broker %d knows the states\n%s\nwant\n%s", id, got, want)
-		}
-		if got, want := describeMap(k.roles), describeMap(roles[id]); got != want {
-			fail("broker %d has the roles\n%s\nwant\n%s", id, got, want)
-		}
-	}
-}
-
-func describeMap(m map[string]string) string {
-	var lines []string
-	for name, text := range m {
-		lines = append(lines, name+" "+text)
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	h.checkSettled(func(format string, args ...any) {
+		h.t.Helper()
+		h.t.Errorf(format+"\nhistory:\n  %s", append(args, strings.Join(h.log, "\n  "))...)
+	})
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
 )
 
-func testLogger(t *testing.T) *slog.Logger {
+func testLogger(t testing.TB) *slog.Logger {
 	if testing.Verbose() {
 		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -43,6 +43,12 @@ func testLogger(t *testing.T) *slog.Logger {
 //	preferred partitions=(…)       a legacy tool asks for preferred leaders
 //	write partition=P isr=(…) [leader=N] [controller=N] [notify]
 //	                               somebody else writes a partition's state, and leaves a notification
+//	isr broker=N partitions=(…) isr=(…) epoch=N zv=N [by-id] [recovering] [broker-epoch=±N]
+//	                               a leader asks for another ISR; zv is the partition epoch
+//	shutdown id=N [any-epoch] [broker-epoch=±N]
+//	                               a broker asks for a controlled shutdown
+//	elect partitions=(…) [unclean] a tool asks for elections
+//	allow-unclean [topic=T]        unclean election is allowed in a topic, or by default
 //	usurp                          another broker takes the controller's place
 //	abdicate                       that other broker gives it up
 //	expire                         the session of broker 1 ends
@@ -166,14 +172,7 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	case "logdir":
 		return text(l.admin.NotifyLogDirFailure(l.ctx, id))
 	case "preferred":
-		var tps []protocol.TopicPartition
-		for _, arg := range d.CmdArgs {
-			for _, name := range arg.Vals {
-				tp, _ := protocol.ParseTopicPartitionDir(name)
-				tps = append(tps, tp)
-			}
-		}
-		data, err := zkmeta.EncodePreferredElection(tps)
+		data, err := zkmeta.EncodePreferredElection(partitionsArg(d))
 		l.must(err)
 		_, err = l.admin.Session().Do1(l.ctx, 0, session.Create(zkmeta.PreferredElectionPath, data, session.Persistent))
 		return text(err)
@@ -230,8 +229,7 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		slices.Sort(r.Children)
 		return strings.Join(r.Children, " ")
 	}
-	d.Fatalf(t, "no such command")
-	return ""
+	return s.request(t, d)
 }
 
 func (s *scenario) get(path string) string {
@@ -302,7 +300,7 @@ func (s *scenario) write(t *testing.T, d *datadriven.TestData) string {
 // for a moment.
 func (s *scenario) usurp() string {
 	l := s.lab
-	s.rival = l.connect(l.dialServer, nil)
+	s.rival = l.connect(l.dial, nil)
 	epoch, zkVersion, _, err := l.admin.ControllerEpoch(l.ctx)
 	l.must(err)
 	data, err := zkmeta.ControllerRegistration{BrokerID: 9, KRaftEpoch: -1}.Encode()

@@ -33,6 +33,15 @@ type partition struct {
 	stored     bool                  // it has a state in ZooKeeper
 }
 
+// preferred is the replica that should lead, or zkmeta.NoLeader if the assignment is
+// empty.
+func (p *partition) preferred() int32 {
+	if len(p.assignment.Replicas) == 0 {
+		return zkmeta.NoLeader
+	}
+	return p.assignment.Replicas[0]
+}
+
 type topic struct {
 	name       string
 	id         protocol.TopicID
@@ -52,6 +61,9 @@ func (t *topic) ordered() []*partition {
 // broker is one live registration.
 type broker struct {
 	zkmeta.LiveBroker
+	// shuttingDown is set from the broker's request for a controlled shutdown until its
+	// registration ends: it serves what it still leads, and gets nothing new.
+	shuttingDown bool
 	// offline are the replicas whose log directory failed.
 	offline map[protocol.TopicPartition]bool
 	outbox  *outbox // nil if the broker does not listen where the controller sends
@@ -62,6 +74,7 @@ type broker struct {
 type state struct {
 	brokers map[int32]*broker
 	topics  map[string]*topic
+	byID    map[protocol.TopicID]*topic
 	// leaderless are the partitions that are new or offline: what a broker that comes
 	// may lead, found without looking at all others.
 	leaderless map[protocol.TopicPartition]*partition
@@ -72,15 +85,33 @@ func newState() *state {
 	return &state{
 		brokers:    map[int32]*broker{},
 		topics:     map[string]*topic{},
+		byID:       map[protocol.TopicID]*topic{},
 		leaderless: map[protocol.TopicPartition]*partition{},
 		deletions:  map[string]*deletion{},
 	}
 }
 
-// online says whether a replica lives: its broker does, and its log directory.
-func (s *state) online(id int32, tp protocol.TopicPartition) bool {
+// alive says whether a replica lives: its broker does, and its log directory.
+func (s *state) alive(id int32, tp protocol.TopicPartition) bool {
 	b, live := s.brokers[id]
 	return live && !b.offline[tp]
+}
+
+// online says whether a replica lives and its broker means to stay.
+func (s *state) online(id int32, tp protocol.TopicPartition) bool {
+	return s.alive(id, tp) && !s.leaving(id)
+}
+
+// leaving says whether a broker lives and has asked for a controlled shutdown.
+func (s *state) leaving(id int32) bool {
+	b, live := s.brokers[id]
+	return live && b.shuttingDown
+}
+
+// staying says whether a broker lives and means to stay.
+func (s *state) staying(id int32) bool {
+	b, live := s.brokers[id]
+	return live && !b.shuttingDown
 }
 
 // liveReplica is online for the replicas of one partition.
@@ -95,6 +126,7 @@ func (s *state) addPartitions(name string, a zkmeta.TopicAssignment) []*partitio
 	if !known {
 		t = &topic{name: name, id: a.ID, partitions: make(map[int32]*partition, len(a.Partitions))}
 		s.topics[name] = t
+		s.byID[t.id] = t
 	}
 	var added []*partition
 	for number, assignment := range a.Partitions {
@@ -120,7 +152,7 @@ func (s *state) setState(p *partition, ps zkmeta.PartitionState, zkVersion int32
 	if p.status == statusDeleting {
 		return
 	}
-	if ps.Leader != zkmeta.NoLeader && s.online(ps.Leader, p.TopicPartition) {
+	if ps.Leader != zkmeta.NoLeader && s.alive(ps.Leader, p.TopicPartition) {
 		p.status = statusOnline
 		delete(s.leaderless, p.TopicPartition)
 	} else {
@@ -154,6 +186,7 @@ func (s *state) removeTopic(name string) {
 		}
 	}
 	delete(s.topics, name)
+	delete(s.byID, t.id)
 	delete(s.deletions, name)
 }
 

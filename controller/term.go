@@ -3,9 +3,9 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta"
@@ -29,6 +29,8 @@ type term struct {
 
 	st      *state
 	brokers *brokerSet
+	// rebalanceTimer raises the flag to look at leaderships; nil if nobody wants that.
+	rebalanceTimer *time.Timer
 	// unreadable are topics whose znode does not parse. They are left alone, and
 	// reported once.
 	unreadable map[string]bool
@@ -57,11 +59,15 @@ func beginTerm(l *loop, claim zkmeta.Claim) (*term, error) {
 			return t, err
 		}
 	}
+	t.rebalanceAfter(firstRebalance)
 	return t, nil
 }
 
 // end stops all outboxes.
 func (t *term) end() {
+	if t.rebalanceTimer != nil {
+		t.rebalanceTimer.Stop()
+	}
 	t.cancel()
 	t.wg.Wait()
 }
@@ -69,43 +75,28 @@ func (t *term) end() {
 // handle reacts to what happened. Topics come before their deletion, and brokers
 // before topics, so that what is new finds what it is about.
 func (t *term) handle(e events) error {
-	if e.brokers {
-		if err := t.readBrokers(); err != nil {
-			return err
+	for _, step := range []struct {
+		due bool
+		do  func() error
+	}{
+		{e.brokers, t.readBrokers},
+		{e.topics, t.readTopics},
+		{len(e.topicData) > 0, func() error { return t.readAssignments(e.topicData) }},
+		{e.deletions, t.readDeletions},
+		{e.preferred, t.electPreferred},
+		{e.logDirs, t.readLogDirEvents},
+		{e.isrChanges, t.readISRChanges},
+		{len(e.receipts) > 0, func() error { return t.readReceipts(e.receipts) }},
+		{len(e.alterations) > 0, func() error { return t.alterPartitions(e.alterations) }},
+		{len(e.questions) > 0, func() error { return t.answer(e.questions) }},
+		{e.unclean, t.electLeaderless},
+		{e.rebalance, t.rebalance},
+	} {
+		if step.due {
+			if err := step.do(); err != nil {
+				return err
+			}
 		}
-	}
-	if e.topics {
-		if err := t.readTopics(); err != nil {
-			return err
-		}
-	}
-	if len(e.topicData) > 0 {
-		if err := t.readAssignments(e.topicData); err != nil {
-			return err
-		}
-	}
-	if e.deletions {
-		if err := t.readDeletions(); err != nil {
-			return err
-		}
-	}
-	if e.preferred {
-		if err := t.electPreferred(); err != nil {
-			return err
-		}
-	}
-	if e.logDirs {
-		if err := t.readLogDirEvents(); err != nil {
-			return err
-		}
-	}
-	if e.isrChanges {
-		if err := t.readISRChanges(); err != nil {
-			return err
-		}
-	}
-	if len(e.receipts) > 0 {
-		return t.readReceipts(e.receipts)
 	}
 	return nil
 }
@@ -206,7 +197,7 @@ func (t *term) startReplicas() error {
 		b.announce(t.st, p, p.assignment.Replicas, false)
 	}
 	b.post(t.st)
-	return t.replicasWentOffline(func(id int32, tp protocol.TopicPartition) bool { return !t.st.online(id, tp) })
+	return t.replicasWentOffline(func(id int32, tp protocol.TopicPartition) bool { return !t.st.alive(id, tp) })
 }
 
 // publish updates what others see of this term.
@@ -216,28 +207,4 @@ func (t *term) publish() {
 		epochs[id] = b.Epoch
 	}
 	t.c.active.Store(&office{claim: t.claim, ctx: t.ctx, epochs: epochs})
-}
-
-// uncleanAllowed reads for which topics a replica outside the ISR may lead.
-func (t *term) uncleanAllowed(topics map[string]bool) (map[string]bool, error) {
-	if len(topics) == 0 {
-		return nil, nil
-	}
-	var entities []zkmeta.ConfigEntity
-	for name := range topics {
-		entities = append(entities, zkmeta.TopicConfig(name))
-	}
-	configs, err := t.zk.Configs(t.ctx, entities)
-	if err != nil {
-		return nil, fmt.Errorf("reading whether unclean election is allowed: %w", err)
-	}
-	allowed := map[string]bool{}
-	for _, c := range configs {
-		if c.Err != nil {
-			t.logger.Error("a topic's configuration cannot be read; no unclean election", "topic", c.Entity.Name(), "error", c.Err)
-			continue
-		}
-		allowed[c.Entity.Name()] = t.cfg.Settings.Topic(c.Values).UncleanLeaderElection
-	}
-	return allowed, nil
 }
