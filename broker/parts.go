@@ -32,11 +32,12 @@ type parts struct {
 	store     *storage.Store
 	zookeeper *embedded // nil when ZooKeeper is elsewhere
 	session   *session.Client
-	events    fanout // of the session
+	events    fanout[session.Event] // of the session
 	zk        *zkmeta.Client
 	changes   *topics.Changes
 	features  *features
-	failures  *failures // of log directories
+	unclean   fanout[struct{}] // unclean election is allowed where it may not have been
+	failures  *failures        // of log directories
 
 	// Who this broker is.
 	id           int32

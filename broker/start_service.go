@@ -161,6 +161,7 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 		return err
 	}
 	p.events.subscribe(p.controller.OnSession)
+	p.unclean.subscribe(func(struct{}) { p.controller.AllowUncleanElection() })
 	manager, err := topics.New(topics.Config{Logger: p.logger}, p.zk, p.view, p.settings)
 	if err != nil {
 		return err

@@ -92,9 +92,13 @@ func (p *parts) startChanges(ctx context.Context) (err error) {
 	p.changes, err = topics.NewChanges(topics.ChangesConfig{
 		BrokerID: p.id,
 		Topic: func(topic string, own map[string]string) {
-			p.store.SetTopicConfig(topic, p.settings.Topic(own))
+			settings := p.settings.Topic(own)
+			p.store.SetTopicConfig(topic, settings)
+			if settings.UncleanLeaderElection {
+				p.unclean.tell(struct{}{})
+			}
 		},
-		Broker: p.reloadTopics,
+		Broker: p.defaultsChanged,
 		Logger: p.logger,
 	}, p.zk, p.settings)
 	if err != nil {
@@ -102,6 +106,14 @@ func (p *parts) startChanges(ctx context.Context) (err error) {
 	}
 	p.events.subscribe(p.changes.OnSession)
 	return p.changes.Start(ctx)
+}
+
+// defaultsChanged acts on another dynamic configuration of this broker.
+func (p *parts) defaultsChanged() {
+	p.reloadTopics()
+	if p.settings.Broker().Log.UncleanLeaderElection {
+		p.unclean.tell(struct{}{})
+	}
 }
 
 // reloadTopics gives every log the configuration that follows from new defaults.

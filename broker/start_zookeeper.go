@@ -53,20 +53,20 @@ func (p *parts) stopSession(ctx context.Context) error {
 	return p.store.SaveState(sessionFile, nil)
 }
 
-// fanout hands the session's events to components that are built one after the
-// other. It may be used concurrently; subscribers return at once.
-type fanout struct {
+// fanout hands events to components that are built one after the other. It may be
+// used concurrently; subscribers return at once.
+type fanout[E any] struct {
 	mu          sync.Mutex
-	subscribers []func(session.Event)
+	subscribers []func(E)
 }
 
-func (f *fanout) subscribe(on func(session.Event)) {
+func (f *fanout[E]) subscribe(on func(E)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.subscribers = append(f.subscribers, on)
 }
 
-func (f *fanout) tell(e session.Event) {
+func (f *fanout[E]) tell(e E) {
 	f.mu.Lock()
 	subscribers := slices.Clone(f.subscribers)
 	f.mu.Unlock()
