@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/controller"
+	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/topics"
 )
 
@@ -25,6 +27,9 @@ type Topics interface {
 type Controller interface {
 	Active() (epoch int32, active bool)
 	AllocateProducerIDs(ctx context.Context, brokerID int32, brokerEpoch int64) (first int64, length int32, err error)
+	AlterPartition(ctx context.Context, broker int32, brokerEpoch int64, changes []controller.ISRChange) ([]controller.ISRResult, error)
+	ControlledShutdown(ctx context.Context, broker int32, brokerEpoch int64) ([]protocol.TopicPartition, error)
+	ElectLeaders(ctx context.Context, unclean bool, partitions []protocol.TopicPartition) ([]controller.ElectionResult, error)
 }
 
 // ProducerIDs hands out producer ids: *producerid.Allocator.

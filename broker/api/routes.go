@@ -71,6 +71,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	createHandler := &createTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, codes: codes}
 	deleteHandler := &deleteTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, view: d.View, codes: codes}
 	expandHandler := &createPartitions{controller: d.Controller, topics: d.Topics, codes: codes}
+	electHandler := &electLeaders{controller: d.Controller, view: d.View, codes: codes}
 	deleteRecordsHandler := &deleteRecords{view: d.View, replicas: d.Replicas, codes: codes}
 	configsHandler := &describeConfigs{brokerID: d.BrokerID, view: d.View, settings: d.Settings, topics: d.Topics, codes: codes}
 	alterHandler := &alterConfigs{view: d.View, topics: d.Topics, codes: codes}
@@ -81,6 +82,8 @@ func Routes(d Deps) ([]server.Route, error) {
 	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, codes: codes}
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
+	alterISRHandler := &alterPartition{controller: d.Controller, codes: codes}
+	shutdownHandler := &controlledShutdown{controller: d.Controller, codes: codes}
 
 	// Slots of what only computes, which leaves one processor to those who produce and
 	// fetch, and of what may wait for ZooKeeper, for topics (Metadata makes some) or for
@@ -103,6 +106,7 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.CreateTopics, Min: 0, Max: 7, Slots: slow, Handle: decoded(createHandler.handle)},
 		{Key: protocol.DeleteTopics, Min: 0, Max: 6, Slots: slow, Handle: decoded(deleteHandler.handle)},
 		{Key: protocol.CreatePartitions, Min: 0, Max: 3, Slots: slow, Handle: decoded(expandHandler.handle)},
+		{Key: protocol.ElectLeaders, Min: 0, Max: 2, Slots: slow, Handle: decoded(electHandler.handle)},
 		{Key: protocol.DeleteRecords, Min: 0, Max: 2, Slots: slow, Handle: decoded(deleteRecordsHandler.handle)},
 		{Key: protocol.DescribeConfigs, Min: 0, Max: 4, Slots: quick, Handle: decoded(configsHandler.handle)},
 		{Key: protocol.AlterConfigs, Min: 0, Max: 2, Slots: slow, Handle: decoded(alterHandler.handle)},
@@ -113,6 +117,8 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decodedFromBroker(leaderHandler.handle)},
 		{Key: protocol.StopReplica, Min: 0, Max: 4, InterBroker: true, Handle: decodedFromBroker(stopHandler.handle)},
 		{Key: protocol.UpdateMetadata, Min: 0, Max: 8, InterBroker: true, Handle: decodedFromBroker(updateHandler.handle)},
+		{Key: protocol.ControlledShutdown, Min: 0, Max: 3, InterBroker: true, Handle: decodedFromBroker(shutdownHandler.handle)},
+		{Key: protocol.AlterPartition, Min: 0, Max: 3, InterBroker: true, Handle: decodedFromBroker(alterISRHandler.handle)},
 		{Key: protocol.AllocateProducerIds, Min: 0, Max: 0, InterBroker: true, Handle: decodedFromBroker(allocateHandler.handle)},
 	}
 	slices.SortFunc(routes, func(a, b server.Route) int { return cmp.Compare(a.Key, b.Key) })

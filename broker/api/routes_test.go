@@ -18,6 +18,7 @@ var announced = map[protocol.APIKey][2]int16{
 	protocol.InitProducerId: {0, 5}, protocol.OffsetForLeaderEpoch: {0, 4}, protocol.DescribeConfigs: {0, 4},
 	protocol.AlterConfigs: {0, 2}, protocol.DescribeLogDirs: {0, 4}, protocol.CreatePartitions: {0, 3},
 	protocol.IncrementalAlterConfigs: {0, 1}, protocol.DescribeCluster: {0, 1}, protocol.AllocateProducerIds: {0, 0},
+	protocol.ElectLeaders: {0, 2}, protocol.AlterPartition: {0, 3}, protocol.ControlledShutdown: {0, 3},
 }
 
 func TestApiVersionsIsTheTable(t *testing.T) {
@@ -139,6 +140,12 @@ func fillRequest(req kmsg.Request) {
 		r.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &name}}
 	case *kmsg.CreatePartitionsRequest:
 		r.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: name, Count: 3}}
+	case *kmsg.ElectLeadersRequest:
+		r.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: name, Partitions: []int32{0, 1}}}
+	case *kmsg.AlterPartitionRequest:
+		p := kmsg.NewAlterPartitionRequestTopicPartition()
+		p.NewISR, p.NewEpochISR = []int32{1}, []kmsg.AlterPartitionRequestTopicPartitionNewEpochISR{{BrokerID: 1}}
+		r.Topics = []kmsg.AlterPartitionRequestTopic{{Topic: name, TopicID: topicID(name), Partitions: []kmsg.AlterPartitionRequestTopicPartition{p}}}
 	case *kmsg.DeleteRecordsRequest:
 		r.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{}}}}
 	case *kmsg.DescribeConfigsRequest:

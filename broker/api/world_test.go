@@ -22,6 +22,7 @@ import (
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/controller"
 	"github.com/gracchus-mq/gracchus/internal/inproc"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -390,6 +391,41 @@ func (f *fakeTopics) note(what string, ops []topics.ConfigOp, validateOnly bool)
 type fakeController struct {
 	active bool
 	err    error
+
+	changes  []controller.ISRChange // asked for last
+	altered  []controller.ISRResult
+	shutdown [2]int64 // broker and epoch that asked for it last
+	led      []protocol.TopicPartition
+	unclean  bool
+	elect    func([]protocol.TopicPartition) []controller.ElectionResult // nil: they fail
+}
+
+func (f *fakeController) AlterPartition(_ context.Context, _ int32, _ int64, changes []controller.ISRChange) ([]controller.ISRResult, error) {
+	f.changes = changes
+	if f.altered == nil {
+		return make([]controller.ISRResult, len(changes)), f.err
+	}
+	return f.altered, f.err
+}
+
+func (f *fakeController) ControlledShutdown(_ context.Context, broker int32, epoch int64) ([]protocol.TopicPartition, error) {
+	f.shutdown = [2]int64{int64(broker), epoch}
+	return f.led, f.err
+}
+
+func (f *fakeController) ElectLeaders(_ context.Context, unclean bool, tps []protocol.TopicPartition) ([]controller.ElectionResult, error) {
+	f.unclean = unclean
+	if f.err != nil {
+		return nil, f.err
+	}
+	if f.elect != nil {
+		return f.elect(tps), nil
+	}
+	results := make([]controller.ElectionResult, len(tps))
+	for i := range results {
+		results[i].Err = fmt.Errorf("none.: %w", kerr.EligibleLeadersNotAvailable)
+	}
+	return results, nil
 }
 
 func (f *fakeController) Active() (int32, bool) { return 3, f.active }
