@@ -165,3 +165,47 @@ func allocateProducerIDsCases() []spec {
 		}},
 	}
 }
+
+// What is accepted takes the broker's epoch, which no client is told.
+func alterPartitionCases() []spec {
+	ask := func(c *conversation, broker int32, epoch int64, topics ...kmsg.AlterPartitionRequestTopic) {
+		req := kmsg.NewPtrAlterPartitionRequest()
+		req.BrokerID, req.BrokerEpoch, req.Topics = broker, epoch, topics
+		c.ask(req)
+	}
+	return []spec{
+		{"brokers and epochs", 0, 0, func(c *conversation) {
+			a := c.create("a", 1)
+			t := kmsg.NewAlterPartitionRequestTopic()
+			t.Topic, t.TopicID = a, c.id(a)
+			p := kmsg.NewAlterPartitionRequestTopicPartition()
+			p.NewISR, p.NewEpochISR = []int32{1}, []kmsg.AlterPartitionRequestTopicPartitionNewEpochISR{{BrokerID: 1, BrokerEpoch: -1}}
+			t.Partitions = append(t.Partitions, p)
+			for _, epoch := range []int64{-1, 0, 1 << 40} {
+				ask(c, 1, epoch, t)
+				ask(c, 7, epoch, t)
+				ask(c, -1, epoch)
+			}
+		}},
+	}
+}
+
+// Kafka never takes back that a broker is about to go: only what is refused is asked.
+func controlledShutdownCases() []spec {
+	ask := func(c *conversation, broker int32, epoch int64) {
+		req := kmsg.NewPtrControlledShutdownRequest()
+		req.BrokerID, req.BrokerEpoch = broker, epoch
+		c.ask(req)
+	}
+	return []spec{
+		{"unknown broker", 0, 0, func(c *conversation) {
+			ask(c, 7, -1)
+			ask(c, -1, -1)
+		}},
+		{"broker epochs", 2, 0, func(c *conversation) {
+			ask(c, 1, 0)
+			ask(c, 7, 0)
+			ask(c, 7, 1<<40)
+		}},
+	}
+}

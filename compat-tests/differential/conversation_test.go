@@ -193,6 +193,9 @@ func (c *conversation) bytes(req kmsg.Request, parts ...[]byte) kmsg.Response {
 func encode(req kmsg.Request, correlation int32) (header, body []byte) {
 	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("differential")).AppendRequest(nil, req, correlation)[4:]
 	body = req.AppendTo(nil)
+	if req.Key() == 7 && req.GetVersion() == 0 {
+		return frame, body // the request without client id, for which kmsg writes no body
+	}
 	header = frame[:len(frame)-len(body)]
 	if req.Key() == 5 && req.GetVersion() == 4 {
 		// Kafka has the byte of KIP-866 before the controller's epoch, kmsg behind it.

@@ -15,6 +15,7 @@ func apis() []api {
 		{19, "create_topics", createTopicsCases()},
 		{20, "delete_topics", deleteTopicsCases()},
 		{37, "create_partitions", createPartitionsCases()},
+		{43, "elect_leaders", electLeadersCases()},
 		{0, "produce", produceCases()},
 		{1, "fetch", fetchCases()},
 		{2, "list_offsets", listOffsetsCases()},
@@ -29,6 +30,8 @@ func apis() []api {
 		{6, "update_metadata", updateMetadataCases()},
 		{5, "stop_replica", stopReplicaCases()},
 		{67, "allocate_producer_ids", allocateProducerIDsCases()},
+		{56, "alter_partition", alterPartitionCases()},
+		{7, "controlled_shutdown", controlledShutdownCases()},
 	}
 }
 
