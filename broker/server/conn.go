@@ -58,6 +58,9 @@ func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	if !l.Internal {
 		c.frames.budget = s.budget
 	}
+	if !l.Internal && !s.isOpen() {
+		c.frames.admit = c.mayRead
+	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			c.tcp, c.frames.raw, c.sender.raw = tcp, raw, raw

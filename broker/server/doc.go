@@ -19,6 +19,8 @@
 // replies with one writev, and ends when there are none. Whoever completes a
 // wait calls [Slot.Release] and never touches a socket.
 //
+// Before the broker is ready, only brokers are served, see [Server.Open].
+//
 // # What bounds memory
 //
 //   - a frame: MaxFrameBytes for Produce and for inter-broker keys on listeners

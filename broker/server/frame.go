@@ -43,11 +43,12 @@ type frameReader struct {
 	conn   net.Conn
 	raw    syscall.RawConn // nil if conn is not a plain TCP socket
 	pool   *bufferPool
-	budget *budget                                   // nil: not charged
-	max    int                                       // bytes of any frame
-	limit  func(key, version int16) (maxBytes int32) // at most max
-	touch  func()                                    // something was read
-	due    *atomic.Int64                             // when the large frame that is coming must be here, Unix nanoseconds
+	budget *budget                                    // nil: not charged
+	max    int                                        // bytes of any frame
+	limit  func(key, version int16) (maxBytes int32)  // at most max
+	admit  func(ctx context.Context, key int16) error // nil: asks nobody whether the rest of a frame may be read
+	touch  func()                                     // something was read
+	due    *atomic.Int64                              // when the large frame that is coming must be here, Unix nanoseconds
 
 	chunk   *buffer // nil while nothing is buffered
 	wide    int64   // bytes of the budget for a chunk that is larger than chunkSize
@@ -192,6 +193,11 @@ func (f *frameReader) next(ctx context.Context) ([]byte, error) {
 	version := int16(binary.BigEndian.Uint16(f.chunk.b[f.r+6:]))
 	if limit := f.limit(key, version); size > int(limit) {
 		return nil, &frameError{fmt.Sprintf("a frame of %d bytes is over the limit of %d for key %d", size, limit, key)}
+	}
+	if f.admit != nil {
+		if err := f.admit(ctx, key); err != nil {
+			return nil, err
+		}
 	}
 	if 4+size > len(f.chunk.b) {
 		f.r += 4

@@ -39,6 +39,9 @@ type Config struct {
 	MaxIdle                 time.Duration // connections.max.idle.ms; ≤ 0 means never
 	Limits                  Limits
 
+	// Held servers let clients wait until Open; brokers are served from the start.
+	Held bool
+
 	Authorize Authorizer // nil allows everything
 	Throttle  Throttle   // nil holds nobody back
 	Log       *slog.Logger
@@ -71,6 +74,8 @@ type Server struct {
 	ended    chan struct{} // closed when running falls to 0 after stopping
 	stopping bool
 
+	openOnce  sync.Once
+	opened    chan struct{} // closed when clients are let in
 	drainOnce sync.Once
 	draining  chan struct{} // closed by Drain
 	hurryOnce sync.Once
@@ -103,15 +108,19 @@ func New(cfg Config, routes []Route, listeners []Listener) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{
+	s := &Server{
 		cfg: cfg, log: log, routes: table, listeners: listeners,
 		pool: new(bufferPool), budget: newBudget(cfg.InFlightBytes),
 		work: newBudget(cfg.WorkBytes), waiting: newBudget(cfg.WorkBytes), conns: newConnSet(cfg.Limits, listeners),
-		ended: make(chan struct{}), draining: make(chan struct{}), hurry: make(chan struct{}), stopped: make(chan struct{}),
-	}, nil
+		ended: make(chan struct{}), opened: make(chan struct{}), draining: make(chan struct{}), hurry: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if !cfg.Held {
+		s.Open()
+	}
+	return s, nil
 }
 
-// Start begins to accept connections.
+// Start begins to accept connections, those of clients only if the server is not Held.
 func (s *Server) Start(context.Context) error {
 	s.mu.Lock()
 	if s.started || s.stopping {
@@ -162,6 +171,9 @@ func (s *Server) isDraining() bool {
 
 // accept takes connections from one listener until it is closed.
 func (s *Server) accept(l *Listener) {
+	if !s.mayAccept(l) {
+		return
+	}
 	backoff := time.Duration(0)
 	for s.conns.waitRoom(l) {
 		nc, err := l.Accept()
