@@ -28,9 +28,10 @@ import (
 	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
 )
 
-// host is a machine in memory: a disk, the store of its embedded ZooKeeper and a
+// host is a machine in memory: a disk and the store of its embedded ZooKeeper, on a
 // network. Brokers run on it one after the other.
 type host struct {
+	*network
 	disk  *vfs.Mem
 	store *zkserver.MemStore
 
@@ -39,26 +40,50 @@ type host struct {
 	mostOpen  atomic.Int64
 	badDisk   atomic.Pointer[string] // a log directory in which no file can be opened, written or synced
 	storeFull atomic.Bool            // the embedded ZooKeeper's store has no room
+}
 
+// network connects hosts: whoever listens on an address is found there.
+type network struct {
 	mu        sync.Mutex
 	listeners map[string]*inproc.Listener
+}
+
+func (n *network) listen(address string) *inproc.Listener {
+	l := inproc.Listen(address)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listeners[address] = l
+	return l
+}
+
+func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
+	n.mu.Lock()
+	l := n.listeners[address]
+	n.mu.Unlock()
+	if l == nil {
+		return nil, fmt.Errorf("nobody listens on %s", address)
+	}
+	return l.Dial(ctx)
 }
 
 const clientAddress = "127.0.0.1:9092"
 
 func newHost() *host {
-	return &host{disk: vfs.NewMem(), store: zkserver.NewMemStore(), listeners: map[string]*inproc.Listener{}}
+	return &host{disk: vfs.NewMem(), store: zkserver.NewMemStore(), network: &network{listeners: map[string]*inproc.Listener{}}}
+}
+
+// neighbour is another machine on the host's network.
+func (h *host) neighbour() *host {
+	n := newHost()
+	n.network = h.network
+	return n
 }
 
 func (h *host) env() Env {
 	return Env{
 		FS: watchedDisk{h.disk, h},
 		Listen: func(_ context.Context, address string) (net.Listener, error) {
-			l := inproc.Listen(address)
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.listeners[address] = l
-			return l, nil
+			return h.listen(address), nil
 		},
 		Dial:     h.dial,
 		Hostname: func(context.Context) string { return "machine" },
@@ -138,16 +163,6 @@ func (f watchedFile) Sync() error {
 	return f.File.Sync()
 }
 
-func (h *host) dial(ctx context.Context, address string) (net.Conn, error) {
-	h.mu.Lock()
-	l := h.listeners[address]
-	h.mu.Unlock()
-	if l == nil {
-		return nil, fmt.Errorf("nobody listens on %s", address)
-	}
-	return l.Dial(ctx)
-}
-
 // kill returns the machine as it is when the broker's process is killed now.
 func (h *host) kill(t *testing.T) *host {
 	t.Helper()
@@ -163,7 +178,7 @@ func (h *host) powerLoss(t *testing.T, rng *rand.Rand) *host {
 
 func (h *host) copy(t *testing.T, disk *vfs.Mem) *host {
 	t.Helper()
-	after := newHost()
+	after := h.neighbour()
 	after.disk = disk
 	var entries []zkserver.Change
 	if err := h.store.Load(func(e zkserver.Entry) error {

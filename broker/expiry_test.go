@@ -116,27 +116,6 @@ func TestRestartInTheMiddleOfADeletionInBubble(t *testing.T) {
 	})
 }
 
-// A broker refuses a cluster that has other members: it does not replicate yet.
-func TestRefusesOtherBrokersInBubble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost()
-		b := h.start(t, nil)
-		defer stop(t, b)
-		// Somebody else registers in the same tree, and a second broker starts on
-		// it: here the first one, after the tree has got another member.
-		other := zkmeta.New(b.parts.session)
-		if _, err := other.RegisterBroker(t.Context(), b.parts.session.SessionID(), zkmeta.BrokerRegistration{
-			ID: 7, JMXPort: -1, TimestampMS: 1,
-			Endpoints: []zkmeta.Endpoint{{Listener: "PLAINTEXT", SecurityProtocol: "PLAINTEXT", Host: "h", Port: 9092}},
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if err := b.parts.refuseOthers(t.Context()); err == nil {
-			t.Error("another broker in the cluster was not refused")
-		}
-	})
-}
-
 // Topics that nobody can serve, because what stands in ZooKeeper of them cannot be
 // read or names no partition, do not hold up the start.
 func TestRestartBesideOddTopicsInBubble(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
@@ -24,7 +23,7 @@ type sockets struct {
 // bound is a configured listener and its socket.
 type bound struct {
 	config.Listener
-	*heldListener
+	socket net.Listener
 }
 
 // bind opens every configured listener; none is open after an error.
@@ -54,7 +53,7 @@ func bind(ctx context.Context, env Env, cfg *config.Broker) (s *sockets, err err
 			l.Port = tcp.Port
 		}
 		ports[l.Name] = l.Port
-		s.bound = append(s.bound, bound{l, hold(socket)})
+		s.bound = append(s.bound, bound{Listener: l, socket: socket})
 	}
 	var host string
 	if slices.ContainsFunc(cfg.Advertised, func(l config.Listener) bool { return l.Host == "" }) {
@@ -69,7 +68,7 @@ func (s *sockets) forServer(cfg *config.Broker) []server.Listener {
 	var out []server.Listener
 	for _, b := range s.bound {
 		out = append(out, server.Listener{
-			Listener:    b.heldListener,
+			Listener:    b.socket,
 			Name:        b.Name,
 			Protocol:    b.SecurityProtocol,
 			InterBroker: b.Name == cfg.InterBroker || b.Name == cfg.ControlPlane,
@@ -87,49 +86,8 @@ func (s *sockets) registered() []zkmeta.Endpoint {
 	return out
 }
 
-// open lets clients in.
-func (s *sockets) open() {
-	for _, b := range s.bound {
-		b.Open()
-	}
-}
-
 func (s *sockets) close() {
 	for _, b := range s.bound {
-		b.Close()
+		b.socket.Close()
 	}
-}
-
-// heldListener keeps clients waiting in the kernel's queue until the broker can
-// answer them: a client that asks earlier would be told that its topics do not
-// exist.
-type heldListener struct {
-	net.Listener
-	open   chan struct{}
-	closed chan struct{}
-
-	openOnce, closeOnce sync.Once
-}
-
-func hold(l net.Listener) *heldListener {
-	return &heldListener{Listener: l, open: make(chan struct{}), closed: make(chan struct{})}
-}
-
-// Open lets Accept go.
-func (h *heldListener) Open() { h.openOnce.Do(func() { close(h.open) }) }
-
-// Accept waits until the listener is open.
-func (h *heldListener) Accept() (net.Conn, error) {
-	select {
-	case <-h.open:
-		return h.Listener.Accept()
-	case <-h.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends waiting and later calls of Accept.
-func (h *heldListener) Close() error {
-	h.closeOnce.Do(func() { close(h.closed) })
-	return h.Listener.Close()
 }

@@ -26,7 +26,7 @@ func sayReport(logger *slog.Logger, r config.Report) {
 func (p *parts) sayReady(took time.Duration) {
 	var listeners []string
 	for _, l := range p.sockets.bound {
-		listeners = append(listeners, l.Name+"://"+l.Addr().String())
+		listeners = append(listeners, l.Name+"://"+l.socket.Addr().String())
 	}
 	for _, e := range p.sockets.endpoints {
 		if sentence, surprising := p.cfg.DescribeListener(e); surprising {

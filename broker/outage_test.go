@@ -10,7 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/gracchus-mq/gracchus/internal/inproc"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
 )
 
@@ -35,10 +34,7 @@ func (z *elsewhere) up() {
 		z.t.Fatal(err)
 	}
 	z.server = server
-	l := inproc.Listen(elsewhereAddress)
-	z.host.mu.Lock()
-	z.host.listeners[elsewhereAddress] = l
-	z.host.mu.Unlock()
+	l := z.host.listen(elsewhereAddress)
 	z.serving.Go(func() { server.Serve(l) })
 }
 

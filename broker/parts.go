@@ -74,7 +74,7 @@ func (p *parts) phases() []phase {
 		{name: "registration", start: p.register},
 		{name: "controller", start: p.startController, stop: p.stopController},
 		{name: "producer ids", start: p.startProducerIDs, stop: p.stopProducerIDs},
-		{name: "service", start: p.openForClients},
+		{name: "service", start: p.openForClients, drain: p.depart, drainLimit: departureTimeout},
 	}
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,9 @@ type phase struct {
 	// drain, if any, stops taking work and finishes what was taken; all phases
 	// drain before the first one stops.
 	drain func(ctx context.Context) error
-	stop  func(ctx context.Context) error // nil: nothing to stop
+	// drainLimit bounds drain; 0 is drainTimeout.
+	drainLimit time.Duration
+	stop       func(ctx context.Context) error // nil: nothing to stop
 }
 
 // Bounds of one phase's drain and stop. The last resort of a phase that hangs is
@@ -25,6 +28,9 @@ type phase struct {
 const (
 	drainTimeout = 10 * time.Second
 	stopTimeout  = 5 * time.Minute
+	// departureTimeout is a last resort, too: controlled.shutdown.max.retries and the
+	// request timeout end a departure.
+	departureTimeout = time.Hour
 )
 
 // lifecycle walks a list of phases. It is owned by the goroutine that calls it.
@@ -53,7 +59,7 @@ func (l *lifecycle) start(ctx context.Context) error {
 // whatever happens to the others; each has a time limit of its own.
 func (l *lifecycle) stop(ctx context.Context) error {
 	var errs []error
-	walk := func(verb string, limit time.Duration, action func(phase) func(context.Context) error) {
+	walk := func(verb string, limit func(phase) time.Duration, action func(phase) func(context.Context) error) {
 		for i := l.started - 1; i >= 0; i-- {
 			p := l.phases[i]
 			f := action(p)
@@ -61,7 +67,7 @@ func (l *lifecycle) stop(ctx context.Context) error {
 				continue
 			}
 			began := time.Now()
-			bounded, cancel := context.WithTimeout(ctx, limit)
+			bounded, cancel := context.WithTimeout(ctx, limit(p))
 			err := f(bounded)
 			cancel()
 			if err != nil {
@@ -70,8 +76,8 @@ func (l *lifecycle) stop(ctx context.Context) error {
 			l.logger.Debug(verb, "component", p.name, "took", time.Since(began).Round(time.Microsecond))
 		}
 	}
-	walk("drain", drainTimeout, func(p phase) func(context.Context) error { return p.drain })
-	walk("stop", stopTimeout, func(p phase) func(context.Context) error { return p.stop })
+	walk("drain", func(p phase) time.Duration { return cmp.Or(p.drainLimit, drainTimeout) }, func(p phase) func(context.Context) error { return p.drain })
+	walk("stop", func(phase) time.Duration { return stopTimeout }, func(p phase) func(context.Context) error { return p.stop })
 	l.started = 0
 	return errors.Join(errs...)
 }

@@ -52,6 +52,28 @@ func (r *registration) Register(ctx context.Context, id session.ID) error {
 	return nil
 }
 
+// refuseTaken refuses to register an address that another broker has registered: only
+// one of them can be there, and both would be sent what is for one.
+func (r *registration) refuseTaken(ctx context.Context) error {
+	live, _, err := r.zk.Brokers(ctx, nil, nil)
+	if err != nil {
+		return err
+	}
+	for _, b := range live {
+		if b.ID == r.node.ID {
+			continue
+		}
+		for _, theirs := range b.Endpoints {
+			for _, ours := range r.node.Endpoints {
+				if theirs.Host == ours.Host && theirs.Port == ours.Port {
+					return fmt.Errorf("advertised listener %s at %s:%d is registered by broker %d already; advertise another address (a broker that was killed stays registered until its session expires)", ours.Listener, ours.Host, ours.Port, b.ID)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // registerFirst is Register for a process that starts. A registration of this id
 // that is still there belongs either to a broker that runs elsewhere or to a
 // session that nobody could close; the latter ends within the session timeout.

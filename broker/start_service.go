@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -56,32 +55,16 @@ func (p *parts) stopPeers(ctx context.Context) error { return p.peers.Stop(ctx) 
 
 // register tells the cluster that this broker is there.
 func (p *parts) register(ctx context.Context) error {
-	if err := p.refuseOthers(ctx); err != nil {
-		return err
-	}
 	p.registration.node = zkmeta.BrokerRegistration{
 		ID:        p.id,
 		Endpoints: p.sockets.registered(),
 		Rack:      p.cfg.Rack,
 		JMXPort:   -1,
 	}
-	return p.registration.registerFirst(ctx, p.cfg.ZooKeeper.SessionTimeout+5*time.Second)
-}
-
-// refuseOthers keeps this broker out of clusters that have other members: it
-// does not replicate yet, and records acknowledged by a leader that nobody
-// follows would not be what acks=all promises.
-func (p *parts) refuseOthers(ctx context.Context) error {
-	live, _, err := p.zk.Brokers(ctx, nil, nil)
-	if err != nil {
+	if err := p.registration.refuseTaken(ctx); err != nil {
 		return err
 	}
-	for _, b := range live {
-		if b.ID != p.id {
-			return fmt.Errorf("broker %d is registered in this cluster, and this release runs clusters of one broker only (replication is still to come); stop it or use another zookeeper.connect", b.ID)
-		}
-	}
-	return nil
+	return p.registration.registerFirst(ctx, p.cfg.ZooKeeper.SessionTimeout+5*time.Second)
 }
 
 func (p *parts) startController(ctx context.Context) error { return p.controller.Start(ctx) }
@@ -134,8 +117,17 @@ func (p *parts) openForClients(ctx context.Context) error {
 	case err != nil:
 		p.logger.Warn("serving clients although not all topics are known yet", "missing", len(expected))
 	}
-	p.sockets.open()
+	p.server.Open()
 	return nil
+}
+
+// depart hands over what this broker leads, while everything still runs.
+func (p *parts) depart(ctx context.Context) error {
+	d := departure{
+		id: p.id, epoch: p.registration.Epoch, shutdown: p.cfg.Shutdown,
+		view: p.view, send: p.peers.SendToController, logger: p.logger,
+	}
+	return d.announce(ctx)
 }
 
 // startServer builds what answers requests, and accepts this broker's own. The
@@ -195,7 +187,8 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 			MaxPerIP:          int(p.cfg.Network.MaxConnectionsPerIP),
 			MaxPerIPOverrides: perIP,
 		},
-		Log: p.logger,
+		Held: true,
+		Log:  p.logger,
 	}, routes, append(p.sockets.forServer(p.cfg), server.Listener{
 		Listener: p.self, Name: p.cfg.InterBroker, Protocol: "PLAINTEXT", InterBroker: true, Internal: true,
 	}))

@@ -82,7 +82,7 @@ func startEmbedded(ctx context.Context, env Env, cfg config.ZooKeeper, dir strin
 	if err != nil {
 		return e, fmt.Errorf("gracchus.zookeeper.listen %q cannot be opened: %w", cfg.EmbeddedListen, err)
 	}
-	env.Logger.Info("the embedded ZooKeeper is open to tools", "zookeeper", open.Addr().String())
+	env.Logger.Info("the embedded ZooKeeper is open to others", "zookeeper", open.Addr().String())
 	e.serve(open, e.server.Serve, env.Logger)
 	return e, nil
 }

@@ -23,6 +23,7 @@ type Broker struct {
 	Producers       Producers
 	Offsets         Offsets
 	Transactions    Transactions
+	Shutdown        Shutdown
 	RequestTimeout  time.Duration // request.timeout.ms: broker to broker
 	ProtocolVersion string        // inter.broker.protocol.version as given, e.g. "3.9-IV0"
 
@@ -49,7 +50,7 @@ type Network struct {
 // ZooKeeper says where cluster state lives.
 type ZooKeeper struct {
 	Embedded       bool     // zookeeper.connect=embedded, or no file given
-	EmbeddedListen string   // gracchus.zookeeper.listen: TCP address on which the embedded one is open to tools; "" not at all
+	EmbeddedListen string   // gracchus.zookeeper.listen: TCP address on which the embedded one is open to other brokers and tools; "" not at all
 	Servers        []string // host:port; empty when embedded
 	Chroot         string   // "" or "/path" without a final slash
 	SessionTimeout time.Duration
@@ -105,6 +106,13 @@ type Replication struct {
 type Producers struct {
 	Expiration      time.Duration // producer.id.expiration.ms
 	ExpirationCheck time.Duration // producer.id.expiration.check.interval.ms
+}
+
+// Shutdown is how a broker hands over what it leads before it stops.
+type Shutdown struct {
+	Controlled   bool          // controlled.shutdown.enable
+	Tries        int           // controlled.shutdown.max.retries, which counts the first try, too
+	RetryBackoff time.Duration // controlled.shutdown.retry.backoff.ms
 }
 
 // Offsets holds the settings of the topic of committed offsets.

@@ -24,6 +24,7 @@ func build(given map[string]string) (*Broker, error) {
 		Producers:    Producers{Expiration: v.millis("producer.id.expiration.ms"), ExpirationCheck: v.millis("producer.id.expiration.check.interval.ms")},
 		Offsets:      offsetsOf(v),
 		Transactions: transactionsOf(v),
+		Shutdown:     shutdownOf(v),
 		Log:          *topicFrom(v, nil),
 	}
 	var err error
@@ -37,6 +38,13 @@ func build(given map[string]string) (*Broker, error) {
 		return nil, err
 	}
 	return b, checkRules(b, v)
+}
+
+func shutdownOf(v values) Shutdown {
+	return Shutdown{
+		Controlled: v.bool("controlled.shutdown.enable"), Tries: int(v.int32("controlled.shutdown.max.retries")),
+		RetryBackoff: v.millis("controlled.shutdown.retry.backoff.ms"),
+	}
 }
 
 func networkOf(v values) (Network, error) {

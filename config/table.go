@@ -15,7 +15,7 @@ var ownProperties = []property{
 	{name: "record.validation", kind: kindString, value: "header", valid: oneOf{"header", "full"}, own: true,
 		doc: "How closely produced batches are looked at: header checks the batch and opens a compressed one only where it must; full opens every batch and checks each record, as Kafka does."},
 	{name: "gracchus.zookeeper.listen", kind: kindString, value: "", own: true,
-		doc: "host:port on which the embedded ZooKeeper is open to tools; empty: it is not. It has no access control."},
+		doc: "host:port on which the embedded ZooKeeper is open to other brokers and to tools; empty: it is not. It has no access control."},
 	{name: "gracchus.log.reserve.bytes", kind: kindLong, value: "16777216", valid: atLeast(0), own: true,
 		doc: "The room that is kept in each log directory, as a file, for what must be written when the disk is full: everything but records; 0: none."},
 	{name: "gracchus.log.max.open.files", kind: kindInt, value: "0", valid: atLeast(0), own: true,
