@@ -83,6 +83,14 @@ const startLimit = 60 * time.Second
 // StartGracchus starts our broker and waits until it is ready.
 func StartGracchus(t TB, o Options) *Broker {
 	t.Helper()
+	b := launchGracchus(t, o)
+	b.untilReady()
+	return b
+}
+
+// launchGracchus starts our broker and does not wait for it.
+func launchGracchus(t TB, o Options) *Broker {
+	t.Helper()
 	o = o.withDir(t)
 	args := []string{"start"}
 	if level := os.Getenv("COMPAT_LOGS"); level != "" { // debug, say
@@ -100,9 +108,13 @@ func StartGracchus(t TB, o Options) *Broker {
 		limit := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, o.OpenFiles)
 		cmd = exec.Command("bash", append([]string{"-c", limit, Binary(t)}, args...)...)
 	}
-	p := start(t, "gracchus", cmd)
-	m := p.WaitFor(`ready.*PLAINTEXT://([^\s",]+)`, startLimit)
-	return &Broker{Process: p, Addr: m[1], Options: o}
+	return &Broker{Process: start(t, "gracchus", cmd), Options: o}
+}
+
+// untilReady waits until a broker of ours serves clients.
+func (b *Broker) untilReady() {
+	b.t.Helper()
+	b.Addr = b.WaitFor(`ready.*PLAINTEXT://([^\s",]+)`, startLimit)[1]
 }
 
 // StartKafka starts Kafka 3.9.2 and waits until it is ready.

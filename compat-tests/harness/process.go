@@ -36,6 +36,12 @@ const (
 	longestLine = 64 << 10
 )
 
+// StartProcess runs a command, which ends with the test.
+func StartProcess(t TB, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	return start(t, name, cmd)
+}
+
 // start runs a command in a process group of its own, so that killing it takes
 // along what it started.
 func start(t TB, name string, cmd *exec.Cmd) *Process {
@@ -127,6 +133,19 @@ func (p *Process) Kill() {
 		p.t.Errorf("kill %s: %v", p.name, err)
 	}
 	<-p.ended
+}
+
+// Pause stops the process in its tracks, as SIGSTOP does, until Resume.
+func (p *Process) Pause() { p.tell(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on, which does not know how long it has been away.
+func (p *Process) Resume() { p.tell(syscall.SIGCONT) }
+
+func (p *Process) tell(signal syscall.Signal) {
+	p.t.Helper()
+	if err := syscall.Kill(-p.cmd.Process.Pid, signal); err != nil {
+		p.t.Errorf("%v to %s: %v", signal, p.name, err)
+	}
 }
 
 // Signal asks the process to end, with SIGTERM or SIGINT, and waits until it

@@ -47,27 +47,51 @@ func StopShared() {
 // startShared starts a ZooKeeper that outlives the test that needs it first.
 func startShared(t TB) string {
 	t.Helper()
-	Fetch(t, "kafka")
 	dir, err := os.MkdirTemp("", "gracchus-zookeeper-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	outlive := &outliving{TB: t}
-	port := FreePort(t)
-	p := start(outlive, "ZooKeeper", exec.Command(filepath.Join(Repository(), "scripts", "zookeeper"), dir, fmt.Sprint(port)))
+	z := &ZooKeeperServer{t: &outliving{TB: t}, dir: dir, port: FreePort(t)}
+	z.Start()
 	shared.stop = func() {
-		p.Kill()
+		z.Kill()
 		os.RemoveAll(dir)
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
+	return z.Addr()
+}
+
+// ZooKeeperServer is an Apache ZooKeeper that a test may end and start again. It keeps
+// its address and its data.
+type ZooKeeperServer struct {
+	*Process
+	t    TB
+	dir  string
+	port int
+}
+
+// StartZooKeeper starts an Apache ZooKeeper for this test alone.
+func StartZooKeeper(t TB) *ZooKeeperServer {
+	t.Helper()
+	z := &ZooKeeperServer{t: t, dir: t.TempDir(), port: FreePort(t)}
+	z.Start()
+	return z
+}
+
+// Addr is host:port where it serves clients.
+func (z *ZooKeeperServer) Addr() string { return fmt.Sprintf("127.0.0.1:%d", z.port) }
+
+// Start starts it, after it has ended too, and returns when it serves clients.
+func (z *ZooKeeperServer) Start() {
+	z.t.Helper()
+	Fetch(z.t, "kafka")
+	z.Process = start(z.t, "ZooKeeper", exec.Command(filepath.Join(Repository(), "scripts", "zookeeper"), z.dir, fmt.Sprint(z.port)))
 	deadline := time.Now().Add(60 * time.Second)
-	for !answers(address) {
-		if p.Ended() || time.Now().After(deadline) {
-			t.Fatalf("ZooKeeper does not answer:\n%s", p.Tail(40))
+	for !answers(z.Addr()) {
+		if z.Ended() || time.Now().After(deadline) {
+			z.t.Fatalf("ZooKeeper does not answer:\n%s", z.Tail(40))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return address
 }
 
 // answers says whether a ZooKeeper at the address serves clients. (ruok is
