@@ -43,6 +43,14 @@ install_package() {
   fi
 }
 
+# zookeeper_serves PORT asks the ZooKeeper at a port of this machine whether it takes
+# clients.
+zookeeper_serves() {
+  local answer
+  answer=$( (exec 3<>"/dev/tcp/127.0.0.1/$1" && printf srvr >&3 && timeout 2 cat <&3) 2>/dev/null)
+  [[ $answer == *Mode:* ]]
+}
+
 # The JVM of tests starts fast and stays small. The JVM of measurements is set as
 # Kafka's own start scripts set it for a broker with 1 GiB.
 # shellcheck disable=SC2034 # used by those who source this
