@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("CLUSTER_SEED=%d", seed)
 	w := &world{t: t, zookeeper: harness.StartZooKeeper(t), random: rand.New(rand.NewPCG(uint64(seed), 0))}
 	w.cluster = harness.StartCluster(t, harness.ClusterOptions{Own: w.zookeeper, Properties: []string{
-		"replica.lag.time.max.ms=3000", "log.segment.bytes=1000000", "controlled.shutdown.retry.backoff.ms=500",
+		"replica.lag.time.max.ms=3000", "log.segment.bytes=1000000",
 	}})
 	for done := 0; done < faults; done += roundFaults {
 		w.topic = fmt.Sprintf("faults-%d", done)

@@ -30,7 +30,7 @@ func TestScript(t *testing.T) {
 		t.Helper()
 		return harness.Run(t, 20*time.Second, command(args...))
 	}
-	p := harness.StartProcess(t, "scripts/cluster", command("--override", "num.partitions=6"))
+	p := harness.StartProcess(t, "scripts/cluster", command("--override", "num.partitions=6", "--override", "controlled.shutdown.retry.backoff.ms=500"))
 	t.Cleanup(func() {
 		for id := 1; id <= 3; id++ { // as when the test fails half-way
 			command("kill", fmt.Sprint(id)).Run()

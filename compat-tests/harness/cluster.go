@@ -69,6 +69,7 @@ func StartCluster(t TB, o ClusterOptions) *Cluster {
 				fmt.Sprintf("advertised.listeners=PLAINTEXT://%s,BROKERS://%s", m.clients.Addr, m.peers.Addr),
 				"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,BROKERS:PLAINTEXT", "inter.broker.listener.name=BROKERS",
 				fmt.Sprintf("zookeeper.session.timeout.ms=%d", SessionTimeout.Milliseconds()), "zookeeper.connection.timeout.ms=20000",
+				"controlled.shutdown.retry.backoff.ms=500",
 			}, o.Properties...),
 		}
 		if o.Embedded && id == 1 {
