@@ -20,8 +20,8 @@ import (
 // was made a moment ago: this broker has not heard of it, or of its leader, yet.
 var young = []int16{kerr.UnknownTopicOrPartition.Code, kerr.LeaderNotAvailable.Code, kerr.NotLeaderForPartition.Code}
 
-// TestThousandTopics: a topic is made, produced to and asked for its end, each through
-// a broker picked at random, a thousand times. Nothing is answered that Kafka would not
+// TestThousandTopics: a topic, each tenth one with three replicas, is made, produced to
+// and asked for its end, each through a broker picked at random, a thousand times. Nothing is answered that Kafka would not
 // answer.
 func TestThousandTopics(t *testing.T) {
 	c := harness.StartCluster(t, harness.ClusterOptions{})
@@ -36,8 +36,11 @@ func TestThousandTopics(t *testing.T) {
 		broker := func() *kgo.Client { return clients[random.IntN(len(clients))] }
 		wg.Go(func() {
 			for i := range work {
-				name := fmt.Sprintf("topic-%d", i)
-				if err := liveThrough(ctx, name, records, broker); err != nil {
+				name, replicas := fmt.Sprintf("topic-%d", i), int16(1)
+				if i%10 == 0 {
+					replicas = 3
+				}
+				if err := liveThrough(ctx, name, replicas, records, broker); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
@@ -52,10 +55,10 @@ func TestThousandTopics(t *testing.T) {
 }
 
 // liveThrough makes a topic, produces to it and asks for its end.
-func liveThrough(ctx context.Context, name string, records int, broker func() *kgo.Client) error {
+func liveThrough(ctx context.Context, name string, replicas int16, records int, broker func() *kgo.Client) error {
 	create := kmsg.NewPtrCreateTopicsRequest()
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, 1, 1
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, 1, replicas
 	create.Topics, create.TimeoutMillis = append(create.Topics, topic), 10_000
 	created, err := create.RequestWith(ctx, broker()) // finds the controller
 	if err != nil {
