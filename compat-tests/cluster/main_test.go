@@ -48,11 +48,12 @@ func eventually(t *testing.T, limit time.Duration, what string, is func() bool) 
 	return time.Since(began)
 }
 
-// client knows the brokers at some addresses and places records by hand.
+// client knows the brokers at some addresses and places records by hand. It asks again
+// soon, and for as long as it takes, as to topics that a broker has not heard of yet.
 func client(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	c, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(50 * time.Millisecond), kgo.UnknownTopicRetries(-1),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 	}, opts...)...)
 	if err != nil {
