@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -24,25 +22,12 @@ import (
 //
 // CRASH_ROUNDS says how often it is killed; CRASH_SEED repeats the moments.
 func TestCrash(t *testing.T) {
-	rounds := fromEnvironment(t, "CRASH_ROUNDS", 3)
-	seed := fromEnvironment(t, "CRASH_SEED", int(rand.Int32()))
+	rounds := harness.FromEnvironment(t, "CRASH_ROUNDS", 3)
+	seed := harness.FromEnvironment(t, "CRASH_SEED", int(rand.Int32()))
 	t.Logf("CRASH_SEED=%d", seed)
 	for _, target := range harness.Targets(t) {
 		t.Run(target.Name, func(t *testing.T) { crash(t, target, rounds, rand.New(rand.NewPCG(uint64(seed), 0))) })
 	}
-}
-
-func fromEnvironment(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 const (

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta"
@@ -128,7 +129,7 @@ func (t *term) brokersCame(came []zkmeta.LiveBroker) error {
 		fresh = append(fresh, t.st.newsOf(p))
 		var hosts []int32
 		for _, b := range came {
-			if contains(p.assignment.Replicas, b.ID) {
+			if slices.Contains(p.assignment.Replicas, b.ID) {
 				hosts = append(hosts, b.ID)
 			}
 		}
@@ -166,7 +167,7 @@ func (t *term) readLogDirEvents() error {
 		}
 		t.logger.Warn("a broker asks for its replicas: a log directory has failed, or has room again", "broker", id)
 		hosted := t.st.selectPartitions(func(p *partition) bool {
-			return p.stored && p.status != statusDeleting && contains(p.assignment.Replicas, id)
+			return p.stored && p.status != statusDeleting && slices.Contains(p.assignment.Replicas, id)
 		})
 		b.outbox.add(func(m *mail) {
 			for _, p := range hosted {
@@ -240,13 +241,4 @@ func (t *term) readReceipts(receipts []receipt) error {
 		}
 	}
 	return t.resumeDeletions()
-}
-
-func contains(ids []int32, id int32) bool {
-	for _, other := range ids {
-		if other == id {
-			return true
-		}
-	}
-	return false
 }

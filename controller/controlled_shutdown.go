@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta"
@@ -104,6 +105,6 @@ func (t *term) endFollowing(id int32, followed []*partition) error {
 // ordered.
 func (s *state) hostedWithOthers(id int32) []*partition {
 	return s.selectPartitions(func(p *partition) bool {
-		return p.stored && p.status != statusDeleting && len(p.assignment.Replicas) > 1 && contains(p.assignment.Replicas, id)
+		return p.stored && p.status != statusDeleting && len(p.assignment.Replicas) > 1 && slices.Contains(p.assignment.Replicas, id)
 	})
 }

@@ -1,6 +1,9 @@
 package controller
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // firstRebalance is when a new controller looks for the first time whether leaderships
 // are where they should be, as Kafka's does.
@@ -52,7 +55,7 @@ func (s *state) imbalanced(percentage int32) []*partition {
 	for _, p := range elsewhere {
 		of := shares[p.preferred()]
 		tooMany := int64(of.elsewhere)*100 > int64(of.all)*int64(percentage)
-		if tooMany && s.online(p.preferred(), p.TopicPartition) && contains(p.state.ISR, p.preferred()) {
+		if tooMany && s.online(p.preferred(), p.TopicPartition) && slices.Contains(p.state.ISR, p.preferred()) {
 			moving = append(moving, p)
 		}
 	}

@@ -82,7 +82,7 @@ func newFollowers(replicas, isr []int32, self int32, now time.Time) *followers {
 				continue
 			}
 			f := follower{id: id, brokerEpoch: -1, start: noOffset, end: noOffset, seenEnd: noOffset}
-			if contains(isr, id) {
+			if slices.Contains(isr, id) {
 				f.caughtUp = now
 			}
 			all = append(all, f)

@@ -26,7 +26,7 @@ func highWatermark(localEnd, leaderEnd int64, maximalISR []int32, others []follo
 		if f.end >= hw {
 			continue
 		}
-		if contains(maximalISR, f.id) || !f.lags(leaderEnd, now, lagMax) && alive(f.id) {
+		if slices.Contains(maximalISR, f.id) || !f.lags(leaderEnd, now, lagMax) && alive(f.id) {
 			hw = f.end
 		}
 	}
@@ -39,7 +39,7 @@ func shrinkISR(isr []int32, others []follower, leaderEnd int64, now time.Time, l
 	var next []int32
 	for i := range others {
 		f := &others[i]
-		if !contains(isr, f.id) || !f.lags(leaderEnd, now, lagMax) {
+		if !slices.Contains(isr, f.id) || !f.lags(leaderEnd, now, lagMax) {
 			continue
 		}
 		if next == nil {
@@ -62,5 +62,3 @@ func mayJoin(f *follower, hw, epochStart int64) bool {
 func enoughInSync(isr, replicas int, minInSync int32) bool {
 	return isr >= min(int(minInSync), replicas)
 }
-
-func contains(ids []int32, id int32) bool { return slices.Contains(ids, id) }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -81,7 +82,7 @@ func (p *Partition) followerMoved(fs *followers, id int32) {
 // joins reports whether the controller is to be asked to add a follower to the
 // ISR. p.mu must be held shared at least.
 func (p *Partition) joins(r *role, id int32) bool {
-	if !r.leading || r.gone != nil || r.pending != nil || contains(r.isr, id) {
+	if !r.leading || r.gone != nil || r.pending != nil || slices.Contains(r.isr, id) {
 		return false
 	}
 	r.followers.mu.Lock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/seeds"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -19,8 +20,8 @@ import (
 // in TestPowerLoss nothing is lost that was promised, neither before nor after
 // the fault.
 func TestDiskFaults(t *testing.T) {
-	seeds, from := envInt(t, "GRACCHUS_POWERLOSS_SEEDS", 300), envInt(t, "GRACCHUS_POWERLOSS_FROM", 1)
-	for seed := from; seed < from+seeds; seed++ {
+	from, n := seeds.PowerLoss(t, 1, 300)
+	for seed := from; seed < from+n; seed++ {
 		w := newWorld(seed)
 		if err := w.runWithFault(); err != nil {
 			t.Fatalf("seed %d: %v\nwhat was done:\n  %s", seed, err, strings.Join(w.trace, "\n  "))

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gracchus-mq/gracchus/internal/seeds"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -11,9 +12,9 @@ import (
 // the time, with kills and power losses in between. No directory goes offline for
 // it, and nothing is lost or half there: what found no room was taken back.
 func TestFullDisk(t *testing.T) {
-	seeds, from := envInt(t, "GRACCHUS_POWERLOSS_SEEDS", 500), envInt(t, "GRACCHUS_POWERLOSS_FROM", 1)
+	from, n := seeds.PowerLoss(t, 1, 500)
 	refused := 0
-	for seed := from; seed < from+seeds; seed++ {
+	for seed := from; seed < from+n; seed++ {
 		w := newWorld(seed)
 		w.scarce = true
 		w.reserve = []int64{0, 16 << 10, 1 << 20}[w.rng.IntN(3)]
@@ -23,8 +24,8 @@ func TestFullDisk(t *testing.T) {
 		}
 		refused += w.refused
 	}
-	if refused < int(seeds) {
-		t.Errorf("in %d runs there was no room %d times", seeds, refused)
+	if refused < int(n) {
+		t.Errorf("in %d runs there was no room %d times", n, refused)
 	}
 }
 

@@ -3,10 +3,10 @@ package storage
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gracchus-mq/gracchus/internal/seeds"
 )
 
 // TestPowerLoss does random things to a Store with several logs, takes the power
@@ -23,25 +23,13 @@ import (
 // GRACCHUS_POWERLOSS_SEEDS=n tries n seeds; GRACCHUS_POWERLOSS_FROM=seed begins
 // with that one.
 func TestPowerLoss(t *testing.T) {
-	seeds, from := envInt(t, "GRACCHUS_POWERLOSS_SEEDS", 300), envInt(t, "GRACCHUS_POWERLOSS_FROM", 1)
-	for seed := from; seed < from+seeds; seed++ {
+	from, n := seeds.PowerLoss(t, 1, 300)
+	for seed := from; seed < from+n; seed++ {
 		w := newWorld(seed)
 		if err := w.run(); err != nil {
 			t.Fatalf("seed %d: %v\nwhat was done:\n  %s", seed, err, strings.Join(w.trace, "\n  "))
 		}
 	}
-}
-
-func envInt(t *testing.T, name string, otherwise uint64) uint64 {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 // run lives through a few crashes.

@@ -109,10 +109,9 @@ func (c *conn) copyRange(f *Range) error {
 		if n < len(piece) {
 			return truncated(f.Len, done+n, err)
 		}
-		if _, err := c.net.Write(piece); err != nil {
+		if err := c.sender.send(piece, false); err != nil {
 			return err
 		}
-		c.touch()
 		done += len(piece)
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -35,8 +33,8 @@ const (
 //
 // CLUSTER_FAULTS says how many faults there are (8), CLUSTER_SEED repeats a run.
 func TestFaults(t *testing.T) {
-	faults := fromEnvironment(t, "CLUSTER_FAULTS", 8)
-	seed := fromEnvironment(t, "CLUSTER_SEED", int(rand.Int32()))
+	faults := harness.FromEnvironment(t, "CLUSTER_FAULTS", 8)
+	seed := harness.FromEnvironment(t, "CLUSTER_SEED", int(rand.Int32()))
 	t.Logf("CLUSTER_SEED=%d", seed)
 	w := &world{t: t, zookeeper: harness.StartZooKeeper(t), random: rand.New(rand.NewPCG(uint64(seed), 0))}
 	w.cluster = harness.StartCluster(t, harness.ClusterOptions{Own: w.zookeeper, Properties: []string{
@@ -104,19 +102,6 @@ func (w *world) round(from, to, of int) {
 }
 
 func text(s string) *string { return &s }
-
-func fromEnvironment(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	value := os.Getenv(name)
-	if value == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // world is what faults strike.
 type world struct {

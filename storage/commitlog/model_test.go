@@ -5,13 +5,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/seeds"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -32,29 +31,17 @@ func TestModel(t *testing.T) {
 }
 
 // eachSeed runs a test for so many seeds, unless the environment wants others.
-func eachSeed(t *testing.T, seeds, short uint64, test func(t *testing.T, seed uint64)) {
+func eachSeed(t *testing.T, usual, short uint64, test func(t *testing.T, seed uint64)) {
 	if testing.Short() {
-		seeds = short
+		usual = short
 	}
-	from := envInt(t, "GRACCHUS_POWERLOSS_FROM", 0)
-	for i := range envInt(t, "GRACCHUS_POWERLOSS_SEEDS", seeds) {
+	from, n := seeds.PowerLoss(t, 0, usual)
+	for i := range n {
 		t.Run(fmt.Sprintf("seed=%d", from+i), func(t *testing.T) {
 			t.Parallel()
 			test(t, from+i)
 		})
 	}
-}
-
-func envInt(t *testing.T, name string, otherwise uint64) uint64 {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 type model struct {

@@ -1,0 +1,28 @@
+// Package seeds lets the environment choose the seeds of random tests.
+package seeds
+
+import (
+	"os"
+	"strconv"
+	"testing"
+)
+
+// PowerLoss returns with which seed a test of power losses begins and how many it tries:
+// what it says itself, unless GRACCHUS_POWERLOSS_FROM and GRACCHUS_POWERLOSS_SEEDS do.
+func PowerLoss(t *testing.T, from, n uint64) (uint64, uint64) {
+	t.Helper()
+	return number(t, "GRACCHUS_POWERLOSS_FROM", from), number(t, "GRACCHUS_POWERLOSS_SEEDS", n)
+}
+
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%q is no number; give one, as 300: %v", name, text, err)
+	}
+	return n
+}
