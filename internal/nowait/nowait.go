@@ -6,6 +6,7 @@
 // wakes that thread each time, and has it wake several times more: a quarter of the
 // processor time that consuming took. A call that only copies memory needs none of this:
 // one to a socket that does not block, or for bytes of a file that are in the page cache.
+// (A write to the page cache may wait after all; see Pwrite.)
 //
 // The price: such a call cannot be interrupted to collect garbage. So none is for more
 // than maxPiece bytes, which the kernel copies in some tenths of a millisecond.

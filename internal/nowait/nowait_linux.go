@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supported says whether Pread and Sendfile do anything.
+// Supported says whether Pread, Pwrite and Sendfile do anything.
 const Supported = true
 
 // Read reads from a socket that does not block into p, which is not empty. It fails with
@@ -50,6 +50,21 @@ func Pread(file uintptr, p []byte, offset int64) (int, error) {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_PREADV2, file, uintptr(unsafe.Pointer(&vector)), 1,
 			uintptr(offset), 0, unix.RWF_NOWAIT)
 		runtime.KeepAlive(p)
+		if errno != syscall.EINTR {
+			return result(n, errno)
+		}
+	}
+}
+
+// Pwrite writes p, which is not empty, to a file at an offset: that is, copies it to the page
+// cache. The kernel makes a writer wait if too much is there that the disk has yet to take,
+// and only some file systems can be told to fail instead. So the caller has to watch how
+// long this takes, and to leave it for as long as the disk is slow. More than maxPiece bytes
+// are written in part.
+func Pwrite(file uintptr, p []byte, offset int64) (int, error) {
+	p = p[:min(len(p), maxPiece)]
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_PWRITE64, file, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), uintptr(offset), 0, 0)
 		if errno != syscall.EINTR {
 			return result(n, errno)
 		}

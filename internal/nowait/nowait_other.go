@@ -4,7 +4,7 @@ package nowait
 
 import "syscall"
 
-// Supported says whether Pread and Sendfile do anything.
+// Supported says whether Pread, Pwrite and Sendfile do anything.
 const Supported = false
 
 // Read reads from a socket that does not block into p, which is not empty. It fails with
@@ -31,6 +31,9 @@ func Send(socket uintptr, b []byte, more bool) (int, error) {
 
 // Pread is not available here.
 func Pread(file uintptr, p []byte, offset int64) (int, error) { return 0, syscall.EOPNOTSUPP }
+
+// Pwrite is not available here.
+func Pwrite(file uintptr, p []byte, offset int64) (int, error) { return 0, syscall.EOPNOTSUPP }
 
 // Sendfile is not available here.
 func Sendfile(socket, file uintptr, offset int64, n int) (int, error) { return 0, syscall.EOPNOTSUPP }

@@ -6,19 +6,16 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
-
-	"github.com/gracchus-mq/gracchus/internal/nowait"
 )
 
 // OS returns the file system of the operating system.
-func OS() FS { return osFS{} }
+func OS() FS { return osFS{speed: newWriteSpeed()} }
 
-type osFS struct{}
+type osFS struct{ speed *writeSpeed }
 
-func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+func (fsys osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
@@ -28,7 +25,7 @@ func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 		f.Close()
 		return nil, err
 	}
-	return &osFile{File: f, raw: raw}, nil
+	return &osFile{File: f, raw: raw, speed: fsys.speed}, nil
 }
 
 func (osFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
@@ -74,9 +71,10 @@ func (osFS) Space(name string) (usable, total int64, err error) {
 // so the file's own position is never used.
 type osFile struct {
 	*os.File
-	raw syscall.RawConn
-	// waits is set where the file system cannot tell whether a read would wait.
-	waits atomic.Bool
+	raw   syscall.RawConn
+	speed *writeSpeed
+	// readsWait is set where the file system cannot tell whether a read would wait.
+	readsWait atomic.Bool
 }
 
 func (f *osFile) OSFile() *os.File { return f.File }
@@ -88,49 +86,6 @@ func (f *osFile) Size() (int64, error) {
 	}
 	return info.Size(), nil
 }
-
-// ReadAt takes what is in the page cache without the cost of a call that may wait.
-func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
-	if len(p) > 0 && len(p) <= maxCachedRead && !f.waits.Load() {
-		n = f.readCached(p, off)
-	}
-	if n == len(p) {
-		return n, nil
-	}
-	m, err := f.File.ReadAt(p[n:], off+int64(n))
-	return n + m, err
-}
-
-// maxCachedRead is up to what size a read is worth an attempt of its own.
-const maxCachedRead = 64 << 10
-
-func (f *osFile) readCached(p []byte, off int64) int {
-	r := cachedReads.Get().(*cachedRead)
-	r.p, r.off, r.n, r.err = p, off, 0, nil
-	if err := f.raw.Control(r.run); err == nil && r.err == syscall.EOPNOTSUPP {
-		f.waits.Store(true)
-	}
-	n := r.n
-	r.p = nil
-	cachedReads.Put(r)
-	return n
-}
-
-// cachedRead is a read that is under way: what its callback, made once, has to know.
-type cachedRead struct {
-	p   []byte
-	off int64
-	n   int
-	err error
-	run func(fd uintptr)
-}
-
-var cachedReads = sync.Pool{New: func() any {
-	r := &cachedRead{}
-	r.run = func(fd uintptr) { r.n, r.err = nowait.Pread(fd, r.p, r.off) }
-	return r
-}}
 
 func (f *osFile) Sync() error { return syncData(f.File) }
 
