@@ -62,7 +62,7 @@ type heap struct {
 // room is what the heap may take of which so many bytes live. While it is small, garbage
 // may be three times as much: that costs a few megabytes and saves most collections.
 func room(live int64) int64 {
-	return max(live*7/5, min(live*4, usualHeap))
+	return max(live*4/3, min(live*4, usualHeap))
 }
 
 // collected returns what GOGC and the memory limit are to be now.

@@ -48,7 +48,7 @@ func TestSizeHeap(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	for _, c := range []struct{ live, want int64 }{{1, 4}, {8, 32}, {16, 32}, {24, 33}, {1000, 1400}} {
+	for _, c := range []struct{ live, want int64 }{{1, 4}, {8, 32}, {16, 32}, {24, 32}, {1000, 1333}} {
 		if got := room(c.live*mib) / mib; got != c.want {
 			t.Errorf("of %d MiB that live: %d MiB, want %d", c.live, got, c.want)
 		}
@@ -66,16 +66,16 @@ func TestCollected(t *testing.T) {
 		limit        int64
 	}{
 		{0, 5, 3, 300, usual + 3},
-		{1, 50, 3, 40, usual + 3},           // for a moment
+		{1, 50, 3, 33, usual + 3},           // for a moment
 		{lasting - 1, 6, 3, 300, usual + 3}, // and no longer
-		{1, 50, 3, 40, usual + 3},
-		{1, 50, 30, 40, usual + 30}, // what is no heap is at once allowed for
-		{lasting, 50, 3, 40, 73},
-		{1, 60, 3, 40, 73},
-		{lasting, 60, 3, 40, 87},
+		{1, 50, 3, 33, usual + 3},
+		{1, 50, 30, 33, usual + 30}, // what is no heap is at once allowed for
+		{lasting, 50, 3, 33, 69},
+		{1, 60, 3, 33, 69},
+		{lasting, 60, 3, 33, 83},
 		{1, 16, 3, 100, usual + 3},
-		{1, 900, 0, 40, usual},
-		{lasting, 900, 0, 40, 1000}, // what there is
+		{1, 900, 0, 33, usual},
+		{lasting, 900, 0, 33, 1000}, // what there is
 	} {
 		now = now.Add(c.after)
 		percent, limit := h.collected(memory{c.live * mib, c.beside * mib}, now)
