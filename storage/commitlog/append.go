@@ -64,7 +64,7 @@ func (l *Log) AppendAsLeader(b record.Batch, leaderEpoch int32, o producerstate.
 	}
 	b.SetBaseOffset(l.end.Load())
 	b.SetLeaderEpoch(leaderEpoch)
-	if err := l.assignEpoch(leaderEpoch, b.BaseOffset()); err != nil {
+	if err := l.assignEpoch(leaderEpoch, b.BaseOffset(), l.start.Load() == l.end.Load()); err != nil {
 		return AppendInfo{}, err
 	}
 	return l.write(b, extent{first: b.BaseOffset(), last: b.LastOffset(), maxTimestamp: b.MaxTimestamp()})
@@ -224,7 +224,7 @@ func (l *Log) account(s *segment, batches []byte, position int64) error {
 				return err
 			}
 		} else {
-			if err := l.assignEpoch(h.epoch, h.base); err != nil {
+			if err := l.assignEpoch(h.epoch, h.base, false); err != nil {
 				return err
 			}
 			batch := record.Batch(b)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -50,7 +51,9 @@ func TestDuplicates(t *testing.T) {
 }
 
 func TestFollowerAppends(t *testing.T) {
-	l := mustOpen(t, testOptions(vfs.NewMem()))
+	mem := vfs.NewMem()
+	o := testOptions(mem)
+	l := mustOpen(t, o)
 	at := func(offset int64, epoch int32) record.Batch {
 		b := batchOf(t, 2, 1000)
 		b.SetBaseOffset(offset)
@@ -66,6 +69,10 @@ func TestFollowerAppends(t *testing.T) {
 	}
 	if e, o := l.EndOffsetForEpoch(1); e != 1 || o != 2 {
 		t.Errorf("epoch 1 ends at %d, %d", e, o)
+	}
+	written, err := vfs.ReadFile(mem, filepath.Join(o.Dir, epochsFile), 1000)
+	if want := "0\n2\n1 0\n3 2\n"; err != nil || string(written) != want {
+		t.Errorf("the file of epochs is %q (%v), want %q", written, err, want)
 	}
 	info, err = l.AppendAsFollower(at(4, 5), 3)
 	if err != nil || info.Bytes != 0 || info.FirstOffset != 4 || info.LastOffset != 3 {

@@ -343,15 +343,16 @@ func (l *Log) AssignLeaderEpoch(epoch int32) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	return l.assignEpoch(epoch, l.end.Load())
+	return l.assignEpoch(epoch, l.end.Load(), l.start.Load() == l.end.Load())
 }
 
-// assignEpoch must be called with mu held.
-func (l *Log) assignEpoch(epoch int32, offset int64) error {
+// assignEpoch notes that epoch begins at offset, if it is new. empty says that there
+// are no records, so that its file can wait for writeMetadata. mu must be held.
+func (l *Log) assignEpoch(epoch int32, offset int64, empty bool) error {
 	if l.epochs.knows(epoch) {
 		return nil
 	}
-	wrote, err := l.epochs.assign(epoch, offset, l.start.Load() == l.end.Load())
+	wrote, err := l.epochs.assign(epoch, offset, empty)
 	if err == nil && !wrote {
 		l.unwritten = true
 	}
