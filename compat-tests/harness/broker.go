@@ -120,6 +120,14 @@ func (b *Broker) untilReady() {
 // StartKafka starts Kafka 3.9.2 and waits until it is ready.
 func StartKafka(t TB, o Options) *Broker {
 	t.Helper()
+	b := launchKafka(t, o)
+	b.untilKafkaIsReady()
+	return b
+}
+
+// launchKafka starts Kafka 3.9.2 and does not wait for it.
+func launchKafka(t TB, o Options) *Broker {
+	t.Helper()
 	o = o.withDir(t)
 	file := filepath.Join(t.TempDir(), "server.properties")
 	content := strings.Join(append(o.properties(), "zookeeper.connect="+o.ZooKeeper), "\n") + "\n"
@@ -130,10 +138,14 @@ func StartKafka(t TB, o Options) *Broker {
 	if o.Measured {
 		command = "measured-broker"
 	}
-	p := start(t, "Kafka", Kafka(t, command, file))
-	m := p.WaitFor(`Awaiting socket connections on ([^ ]+:\d+)\.`, startLimit)
-	p.WaitFor(`\[KafkaServer id=\d+\] started`, startLimit)
-	return &Broker{Process: p, Addr: m[1], Options: o}
+	return &Broker{Process: start(t, "Kafka", Kafka(t, command, file)), Options: o}
+}
+
+// untilKafkaIsReady waits until a Kafka serves clients.
+func (b *Broker) untilKafkaIsReady() {
+	b.t.Helper()
+	b.Addr = b.WaitFor(`Awaiting socket connections on ([^ ]+:\d+)\.`, startLimit)[1]
+	b.WaitFor(`\[KafkaServer id=\d+\] started`, startLimit)
 }
 
 func (o Options) withDir(t TB) Options {
@@ -147,8 +159,12 @@ func (o Options) withDir(t TB) Options {
 // with 143 after SIGTERM.)
 func (b *Broker) StopCleanly(t TB) {
 	t.Helper()
-	err := b.Signal(syscall.SIGTERM, 60*time.Second)
-	if err != nil && !strings.Contains(err.Error(), "exit status 143") {
-		t.Errorf("the broker did not end well: %v\n%s", err, b.Tail(40))
+	b.terminate(t, 60*time.Second)
+}
+
+func (b *Broker) terminate(t TB, limit time.Duration) {
+	t.Helper()
+	if err := b.Signal(syscall.SIGTERM, limit); err != nil && !strings.Contains(err.Error(), "exit status 143") {
+		t.Errorf("%s did not end well: %v\n%s", b.name, err, b.Tail(40))
 	}
 }

@@ -3,14 +3,16 @@ package harness
 import (
 	"fmt"
 	"path/filepath"
-	"syscall"
+	"slices"
 	"time"
 )
 
-// ClusterOptions say how a cluster of ours is started. The zero value is three brokers
+// ClusterOptions say how a cluster is started. The zero value is three brokers of ours
 // on an Apache ZooKeeper (or the one that ZOOKEEPER_CONNECT names) that others share.
 type ClusterOptions struct {
 	Brokers    int              // 0: 3
+	Kafka      []int            // the brokers that are Kafka 3.9.2
+	First      []int            // the brokers that are ready, and one of them controller, before the others start
 	Embedded   bool             // the ZooKeeper is inside broker 1
 	Own        *ZooKeeperServer // the ZooKeeper is this one, which the test may end and start
 	Properties []string         // further name=value, of all brokers
@@ -33,6 +35,7 @@ type Member struct {
 	ID      int
 
 	cluster   *Cluster
+	kafka     bool
 	clients   *Link // of clients to it
 	peers     *Link // of other brokers to it
 	zookeeper *Link // of it to ZooKeeper; nil if that is inside it
@@ -58,7 +61,7 @@ func StartCluster(t TB, o ClusterOptions) *Cluster {
 	}
 	dir := t.TempDir()
 	for id := 1; id <= o.Brokers; id++ {
-		m := &Member{ID: id, cluster: c}
+		m := &Member{ID: id, cluster: c, kafka: slices.Contains(o.Kafka, id)}
 		client, peer := fmt.Sprintf("127.0.0.1:%d", FreePort(t)), fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 		m.clients, m.peers = StartLink(t, client), StartLink(t, peer)
 		m.options = Options{
@@ -73,6 +76,7 @@ func StartCluster(t TB, o ClusterOptions) *Cluster {
 			}, o.Properties...),
 		}
 		if o.Embedded && id == 1 {
+			o.First = []int{id} // nobody finds the others a ZooKeeper before
 			m.options.Properties = append(m.options.Properties, "gracchus.zookeeper.listen="+embedded)
 		} else {
 			m.zookeeper = StartLink(t, address)
@@ -80,16 +84,21 @@ func StartCluster(t TB, o ClusterOptions) *Cluster {
 		}
 		c.Members = append(c.Members, m)
 	}
-	first := c.Members
-	if o.Embedded { // nobody finds the others a ZooKeeper before
-		first[0].Start()
-		first = first[1:]
+	var first, rest []*Member
+	for _, m := range c.Members {
+		if slices.Contains(o.First, m.ID) {
+			first = append(first, m)
+		} else {
+			rest = append(rest, m)
+		}
 	}
-	for _, m := range first {
-		m.launch()
-	}
-	for _, m := range first {
-		m.untilReady()
+	for _, some := range [][]*Member{first, rest} {
+		for _, m := range some {
+			m.launch()
+		}
+		for _, m := range some {
+			m.untilReady()
+		}
 	}
 	return c
 }
@@ -125,7 +134,8 @@ func (c *Cluster) Addrs() []string {
 	return all
 }
 
-// Start starts the broker, which must have ended, and waits until it is ready.
+// Start starts the broker, which must have ended, and waits until it is ready. A Kafka
+// does not start before the session of its predecessor has ended.
 func (m *Member) Start() {
 	m.cluster.t.Helper()
 	m.launch()
@@ -134,22 +144,28 @@ func (m *Member) Start() {
 
 func (m *Member) launch() {
 	m.cluster.t.Helper()
-	m.Broker = launchGracchus(m.cluster.t, m.options)
+	launch := launchGracchus
+	if m.kafka {
+		launch = launchKafka
+	}
+	m.Broker = launch(m.cluster.t, m.options)
 	m.Broker.name = fmt.Sprintf("broker %d", m.ID)
 }
 
 func (m *Member) untilReady() {
 	m.cluster.t.Helper()
-	m.Broker.untilReady()
+	if m.kafka {
+		m.Broker.untilKafkaIsReady()
+	} else {
+		m.Broker.untilReady()
+	}
 	m.Broker.Addr = m.clients.Addr
 }
 
 // Terminate stops the broker with SIGTERM; it must end well within limit.
 func (m *Member) Terminate(limit time.Duration) {
 	m.cluster.t.Helper()
-	if err := m.Signal(syscall.SIGTERM, limit); err != nil {
-		m.cluster.t.Errorf("broker %d did not end well: %v\n%s", m.ID, err, m.Tail(40))
-	}
+	m.terminate(m.cluster.t, limit)
 }
 
 // CutFromClients cuts the broker off from clients.
