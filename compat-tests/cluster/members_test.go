@@ -20,11 +20,11 @@ func onBoth(t *testing.T, test func(t *testing.T, o harness.ClusterOptions)) {
 }
 
 // each has a client for each broker, which asks only that one unless it has to.
-func each(t *testing.T, c *harness.Cluster) []*kgo.Client {
+func each(t *testing.T, c *harness.Cluster, opts ...kgo.Opt) []*kgo.Client {
 	t.Helper()
 	var all []*kgo.Client
 	for _, addr := range c.Addrs() {
-		all = append(all, client(t, []string{addr}))
+		all = append(all, client(t, []string{addr}, opts...))
 	}
 	return all
 }
