@@ -32,19 +32,20 @@ func TestReplicasDiffer(t *testing.T) {
 		b = binary.BigEndian.AppendUint32(b, uint32(records-1))
 		return append(append(b, make([]byte, 14)...), filling)
 	}
-	write := func(segments ...[]byte) []byte {
+	between := func(from int64, segments ...[]byte) []byte {
 		dir := t.TempDir()
 		for i, s := range segments {
 			if err := os.WriteFile(filepath.Join(dir, string(rune('a'+i))+".log"), s, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		b, err := batchesBelow(dir, 4)
+		b, err := batchesBetween(dir, from, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
+	write := func(segments ...[]byte) []byte { return between(0, segments...) }
 	one, two, two2, tail, tail2 := batch(0, 2, 1), batch(2, 2, 2), batch(2, 2, 3), batch(4, 1, 4), batch(4, 1, 5)
 	whole := write(append(append([]byte{}, one...), two...), tail)
 	if _, same := differ(whole, write(one, append(append([]byte{}, two...), tail2...))); !same {
@@ -58,5 +59,8 @@ func TestReplicasDiffer(t *testing.T) {
 	}
 	if at, same := differ(write(one), whole); same || at != 2 {
 		t.Errorf("a batch more at offset 2: %v at %d", same, at)
+	}
+	if _, same := differ(between(2, two), between(2, one, two)); !same {
+		t.Error("what was deleted makes a difference")
 	}
 }

@@ -25,7 +25,7 @@ func readAll(t *testing.T, c *harness.Cluster, topic string) [][]*kgo.Record {
 	}
 	consumer := client(t, c.Addrs(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	ctx := within(t, time.Minute)
-	all, n := make([][]*kgo.Record, faultPartitions), int64(0)
+	all, n := make([][]*kgo.Record, len(from)), int64(0)
 	for n < total {
 		fetches := consumer.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
@@ -39,33 +39,44 @@ func readAll(t *testing.T, c *harness.Cluster, topic string) [][]*kgo.Record {
 	return all
 }
 
-// checkReplicas compares the files of a partition's replicas up to the last record that
-// was read: what is committed is in the files of all, and stays as it is.
+// checkReplicas compares the files of all replicas of a topic, up to the last record of
+// each partition that was read.
 func checkReplicas(t *testing.T, c *harness.Cluster, topic string, read [][]*kgo.Record) {
 	t.Helper()
 	for p, records := range read {
-		var first []byte
-		for _, m := range c.Members {
-			name := filepath.Join(m.Options.Dirs[0], fmt.Sprintf("%s-%d", topic, p))
-			batches, err := batchesBelow(name, int64(len(records)))
-			if err != nil {
-				t.Errorf("partition %d on broker %d: %v", p, m.ID, err)
-				continue
-			}
-			if m.ID == 1 {
-				first = batches
-			} else if at, same := differ(first, batches); !same {
-				t.Errorf("partition %d: the replicas of brokers 1 and %d differ from offset %d on (%d and %d bytes)", p, m.ID, at, len(first), len(batches))
-			}
+		checkPartition(t, c, topic, p, 0, int64(len(records)))
+	}
+}
+
+// checkPartition compares the files of a partition's replicas, batch by batch, between
+// two offsets: what is committed is in the files of all, and stays as it is.
+func checkPartition(t *testing.T, c *harness.Cluster, topic string, p int, from, end int64) {
+	t.Helper()
+	var first []byte
+	for _, m := range c.Members {
+		batches, err := batchesBetween(replicaDir(m, topic, p), from, end)
+		if err != nil {
+			t.Errorf("partition %d on broker %d: %v", p, m.ID, err)
+			continue
+		}
+		if m.ID == 1 {
+			first = batches
+		} else if at, same := differ(first, batches); !same {
+			t.Errorf("partition %d: the replicas of brokers 1 and %d differ from offset %d on (%d and %d bytes)", p, m.ID, at, len(first), len(batches))
 		}
 	}
+}
+
+func replicaDir(m *harness.Member, topic string, partition int) string {
+	return filepath.Join(m.Options.Dirs[0], fmt.Sprintf("%s-%d", topic, partition))
 }
 
 // batchHeader is how much of a batch tells its base offset, size and last offset.
 const batchHeader = 27
 
-// batchesBelow is the batches of a log whose offsets are below end, from all segments.
-func batchesBelow(dir string, end int64) ([]byte, error) {
+// batchesBetween is the batches of a log, from all segments, that have offsets from from
+// on and none from end on.
+func batchesBetween(dir string, from, end int64) ([]byte, error) {
 	segments, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
 		return nil, err
@@ -89,7 +100,9 @@ func batchesBelow(dir string, end int64) ([]byte, error) {
 			if last >= end {
 				return all, nil
 			}
-			all = append(all, b[:size]...)
+			if last >= from {
+				all = append(all, b[:size]...)
+			}
 			b = b[size:]
 		}
 	}

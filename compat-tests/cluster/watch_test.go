@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -125,6 +126,32 @@ func (w *watch) allLed(victim int) bool {
 // allInSync says whether all brokers know of all replicas being in sync.
 func (w *watch) allInSync() bool {
 	return w.everywhere(0, func(p *kmsg.MetadataResponseTopicPartition) bool { return p.Leader > 0 && len(p.ISR) == 3 })
+}
+
+// preferredLead says whether all brokers know of the first replicas being leaders.
+func (w *watch) preferredLead() bool {
+	return w.everywhere(0, func(p *kmsg.MetadataResponseTopicPartition) bool { return p.Leader == p.Replicas[0] })
+}
+
+// ledBy says whether a broker leads anything, by what any broker says.
+func (w *watch) ledBy(broker int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.last, func(m *kmsg.MetadataResponse) bool {
+		return m != nil && slices.ContainsFunc(m.Topics[0].Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return int(p.Leader) == broker })
+	})
+}
+
+// unregistered says whether all other brokers have forgotten a broker.
+func (w *watch) unregistered(broker int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, m := range w.last {
+		if i+1 != broker && (m == nil || slices.ContainsFunc(m.Brokers, func(b kmsg.MetadataResponseBroker) bool { return int(b.NodeID) == broker })) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *watch) everywhere(victim int, is func(*kmsg.MetadataResponseTopicPartition) bool) bool {

@@ -15,10 +15,11 @@ type ClusterOptions struct {
 	First      []int            // the brokers that are ready, and one of them controller, before the others start
 	Embedded   bool             // the ZooKeeper is inside broker 1
 	Own        *ZooKeeperServer // the ZooKeeper is this one, which the test may end and start
+	Session    time.Duration    // timeout of the brokers' ZooKeeper sessions; 0: SessionTimeout
 	Properties []string         // further name=value, of all brokers
 }
 
-// SessionTimeout is that of the brokers' ZooKeeper sessions.
+// SessionTimeout is that of the brokers' ZooKeeper sessions, if nothing else is asked for.
 const SessionTimeout = 3 * time.Second
 
 // Cluster is a number of brokers that know each other and their ZooKeeper by links,
@@ -48,6 +49,9 @@ func StartCluster(t TB, o ClusterOptions) *Cluster {
 	if o.Brokers == 0 {
 		o.Brokers = 3
 	}
+	if o.Session == 0 {
+		o.Session = SessionTimeout
+	}
 	c := &Cluster{t: t}
 	address, chroot, embedded := "", "", ""
 	switch {
@@ -71,7 +75,7 @@ func StartCluster(t TB, o ClusterOptions) *Cluster {
 				fmt.Sprintf("listeners=PLAINTEXT://%s,BROKERS://%s", client, peer),
 				fmt.Sprintf("advertised.listeners=PLAINTEXT://%s,BROKERS://%s", m.clients.Addr, m.peers.Addr),
 				"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,BROKERS:PLAINTEXT", "inter.broker.listener.name=BROKERS",
-				fmt.Sprintf("zookeeper.session.timeout.ms=%d", SessionTimeout.Milliseconds()), "zookeeper.connection.timeout.ms=20000",
+				fmt.Sprintf("zookeeper.session.timeout.ms=%d", o.Session.Milliseconds()), "zookeeper.connection.timeout.ms=20000",
 				"controlled.shutdown.retry.backoff.ms=500",
 			}, o.Properties...),
 		}
