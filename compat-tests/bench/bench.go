@@ -24,8 +24,8 @@ type bench struct {
 
 	// Of the scenario that runs:
 	cells   []Cell
-	running map[string]*harness.Broker // by subject
-	failed  bool                       // Errorf was called
+	running map[string]cluster // by subject
+	failed  bool               // Errorf was called
 
 	made int // directories and topics, for their names
 
@@ -73,7 +73,7 @@ func (b *bench) Fatalf(s string, args ...any) { panic(failure{fmt.Errorf(s, args
 
 // do runs a scenario, cleans up after it and returns its cells.
 func (b *bench) do(s scenario) (cells []Cell, err error) {
-	b.cells, b.running, b.failed = nil, map[string]*harness.Broker{}, false
+	b.cells, b.running, b.failed = nil, map[string]cluster{}, false
 	defer func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -127,10 +127,12 @@ func (b *bench) endOnSignal() (undo func()) {
 
 // showLogs shows the last lines of the brokers that run.
 func (b *bench) showLogs() {
-	for subject, broker := range b.running {
-		b.progress.print("the last lines of " + subject + ":")
-		for line := range strings.Lines(broker.Tail(20)) {
-			b.progress.print("  " + clip(strings.TrimSpace(line), 200))
+	for subject, c := range b.running {
+		for i, broker := range c {
+			b.progress.print(fmt.Sprintf("the last lines of %s, broker %d:", subject, i+1))
+			for line := range strings.Lines(broker.Tail(20)) {
+				b.progress.print("  " + clip(strings.TrimSpace(line), 200))
+			}
 		}
 	}
 }

@@ -120,14 +120,14 @@ func TestProcessorTimeAndMemory(t *testing.T) {
 	}
 	defer f.stop()
 	const n, size = 200, 100000
-	wrote, err := spent(f.pid(), func() error { return f.write(n, size) })
+	wrote, err := spent([]int{f.pid()}, func() error { return f.write(n, size) })
 	if err != nil || wrote <= 0 || wrote > 10*time.Second {
 		t.Errorf("writing took %v; %v", wrote, err)
 	}
 	if info, err := os.Stat(f.file); err != nil || info.Size() != n*size {
 		t.Errorf("the floor wrote %v; %v", info, err)
 	}
-	sent, err := spent(f.pid(), func() error { return f.send(n, size) })
+	sent, err := spent([]int{f.pid()}, func() error { return f.send(n, size) })
 	if err != nil || sent <= 0 || sent > 10*time.Second {
 		t.Errorf("sending took %v; %v", sent, err)
 	}

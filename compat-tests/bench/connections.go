@@ -75,7 +75,7 @@ func (b *bench) connectionsOnce(broker *harness.Broker) (values Values, err erro
 			return nil, fmt.Errorf("connection %d: %w", len(open)+1, err)
 		}
 	}
-	values, err = b.idle(broker)
+	values, err = b.idle(cluster{broker})
 	if err != nil {
 		return nil, err
 	}

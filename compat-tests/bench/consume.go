@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/gracchus-mq/gracchus/compat-tests/harness"
-)
+import "fmt"
 
 func consumeLoads() []load {
 	var all []load
@@ -50,16 +46,16 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 	var last traffic // what the floor has to do too
 	var turns []turn
 	for _, subject := range b.brokers {
-		broker := b.running[subject]
+		c := b.running[subject]
 		b.progress.say(what + ", producing to " + subject)
-		if err := createTopics(broker.Addr, 1, topic); err != nil {
+		if err := createTopics(c.addr(), 1, topic); err != nil {
 			return Cell{}, err
 		}
-		if _, err := produce(broker.Addr, topic, l, b.payload.values(l.record)); err != nil {
+		if _, err := produce(c.addr(), topic, l, b.payload.values(l.record)); err != nil {
 			return Cell{}, err
 		}
 		turns = append(turns, turn{subject, func() (values Values, err error) {
-			values, last, err = consumeOnce(broker, topic, l)
+			values, last, err = consumeOnce(c, topic, l)
 			return values, err
 		}})
 	}
@@ -84,10 +80,10 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 	return Cell{Name: what, Is: is, Rounds: rounds}, nil
 }
 
-func consumeOnce(broker *harness.Broker, topic string, l load) (Values, traffic, error) {
+func consumeOnce(c cluster, topic string, l load) (Values, traffic, error) {
 	var got traffic
-	cpu, err := spent(broker.Pid(), func() (err error) {
-		got, err = consume(broker.Addr, topic, l)
+	cpu, err := c.spent(func() (err error) {
+		got, err = consume(c.addr(), topic, l)
 		return err
 	})
 	if err != nil {
@@ -98,7 +94,7 @@ func consumeOnce(broker *harness.Broker, topic string, l load) (Values, traffic,
 
 // sendOnce has the floor send what a broker did.
 func (f *floor) sendOnce(t traffic) (Values, error) {
-	cpu, err := spent(f.pid(), func() error { return f.send(t.requests, t.wire/t.requests) })
+	cpu, err := spent([]int{f.pid()}, func() error { return f.send(t.requests, t.wire/t.requests) })
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
 

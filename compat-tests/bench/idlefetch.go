@@ -9,14 +9,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
 // idleFetches makes a fetch session over partitions without new records and asks
 // it again and again, without waiting on the broker.
-func idleFetches(broker *harness.Broker, many manyPartitions, took time.Duration) (Values, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr))
+func idleFetches(c cluster, many manyPartitions, took time.Duration) (Values, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.addr()))
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +35,7 @@ func idleFetches(broker *harness.Broker, many manyPartitions, took time.Duration
 	next := kmsg.NewPtrFetchRequest()
 	next.MaxBytes, next.SessionID = first.MaxBytes, opened.SessionID
 	n := 0
-	cpu, err := spent(broker.Pid(), func() error {
+	cpu, err := c.spent(func() error {
 		for deadline := time.Now().Add(took); time.Now().Before(deadline); n++ {
 			next.SessionEpoch = int32(n + 1)
 			response, err := fetch(ctx, client, next)

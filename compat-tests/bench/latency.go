@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
 const (
@@ -37,29 +35,34 @@ func latencyScenario(b *bench) error {
 	if err := b.heat(b.brokers); err != nil {
 		return err
 	}
-	turns := b.turns(b.latencyOnce)
-	b.progress.at(0, 2, latencyCell+", warm-up")
-	if err := b.warmUp(latencyCell, cpuUsRecord, turns); err != nil {
+	turns := b.turns(func(c cluster) (Values, error) { return b.latencyOnce(c, latencyRate) })
+	return b.latencyRounds(latencyCell, turns)
+}
+
+func (b *bench) latencyRounds(name string, turns []turn) error {
+	b.progress.at(0, 2, name+", warm-up")
+	if err := b.warmUp(name, cpuUsRecord, turns); err != nil {
 		return err
 	}
-	b.progress.at(1, 2, latencyCell)
-	rounds, err := b.rounds(latencyCell, b.scale.rounds, turns)
+	b.progress.at(1, 2, name)
+	rounds, err := b.rounds(name, b.scale.rounds, turns)
 	if err != nil {
 		return err
 	}
-	b.add(Cell{Name: latencyCell, Rounds: rounds})
+	b.add(Cell{Name: name, Rounds: rounds})
 	return nil
 }
 
-// latencyOnce sends records to a new topic for as long as the scale says.
-func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
+// latencyOnce sends records to a new topic, rate a second, for as long as the scale
+// says.
+func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 	topic := b.topic()
-	if err := createTopics(broker.Addr, 1, topic); err != nil {
+	if err := createTopics(c.addr(), 1, topic); err != nil {
 		return nil, err
 	}
 	m := &meter{}
 	producer, err := kgo.NewClient(
-		kgo.SeedBrokers(broker.Addr), kgo.WithHooks(m), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.SeedBrokers(c.addr()), kgo.WithHooks(m), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)
 	if err != nil {
@@ -67,7 +70,7 @@ func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
 	}
 	defer producer.Close()
 	consumer, err := kgo.NewClient(
-		kgo.SeedBrokers(broker.Addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}),
+		kgo.SeedBrokers(c.addr()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}),
 	)
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
 	defer cancel()
 
 	// The first record opens the connections.
-	n := int(b.scale.latency.Seconds() * latencyRate)
+	n := int(b.scale.latency.Seconds() * float64(rate))
 	if err := producer.ProduceSync(ctx, &kgo.Record{Value: binary.BigEndian.AppendUint64(nil, uint64(n))}).FirstErr(); err != nil {
 		return nil, err
 	}
@@ -86,13 +89,13 @@ func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
 	}
 
 	begin := time.Now().Add(10 * time.Millisecond)
-	due := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second / latencyRate) }
+	due := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second / time.Duration(rate)) }
 	arrived := make(chan error, 1)
 	latencies := make([]float64, 0, n)
 	go func() { arrived <- receive(ctx, consumer, n, due, &latencies) }()
 	before, sentBefore := m.requests.Load(), time.Now()
 	late := make([]float64, 0, n)
-	cpu, err := spent(broker.Pid(), func() error {
+	cpu, err := c.spent(func() error {
 		exact := exactTimer()
 		defer exact.stop()
 		for i := range n {
@@ -115,7 +118,10 @@ func (b *bench) latencyOnce(broker *harness.Broker) (Values, error) {
 		perRequest:  float64(n) / float64(m.requests.Load()-before),
 		cpuUsRecord: float64(cpu.Microseconds()) / float64(n),
 	}
-	return values, b.drop(broker, topic)
+	if err := c.allInSync(topic); err != nil {
+		return nil, err
+	}
+	return values, b.drop(c, topic)
 }
 
 // receive takes n records and notes how long after they were due each arrived.
@@ -152,9 +158,12 @@ func latencyTables(r *Results) string {
 }
 
 func latencyCharts(r *Results) []chart {
-	c := r.of("latency").cell(latencyCell)
-	return []chart{{
-		title: "From the schedule to the consumer, 2,000 records a second", axis: "ms, logarithmic", log: true,
+	return []chart{latencyChart("From the schedule to the consumer, 2,000 records a second", r.of("latency").cell(latencyCell))}
+}
+
+func latencyChart(title string, c Cell) chart {
+	return chart{
+		title: title, axis: "ms, logarithmic", log: true,
 		groups: []group{c.group("median", p50), c.group("99 of 100", p99), c.group("999 of 1,000", p999)},
-	}}
+	}
 }

@@ -179,9 +179,10 @@ func withAdmin(addr string, do func(ctx context.Context, admin *kadm.Client) err
 	return do(ctx, admin)
 }
 
+// createTopics makes topics with as many replicas as the brokers have by default.
 func createTopics(addr string, partitions int, topics ...string) error {
 	return withAdmin(addr, func(ctx context.Context, admin *kadm.Client) error {
-		created, err := admin.CreateTopics(ctx, int32(partitions), 1, nil, topics...)
+		created, err := admin.CreateTopics(ctx, int32(partitions), -1, nil, topics...)
 		return errors.Join(err, created.Error())
 	})
 }

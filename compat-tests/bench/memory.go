@@ -14,18 +14,28 @@ const (
 // until the end of a scenario.
 const memoryCell = "memory at the end"
 
-func memoryNow(pid int) (Values, error) {
-	m, err := memoryOf(pid)
-	return Values{resident: float64(m.resident) / 1e6, peak: float64(m.peak) / 1e6}, err
+// residentOfAll and peakOfAll are of several brokers together.
+const (
+	residentOfAll = "resident of all MB"
+	peakOfAll     = "peak of all MB"
+)
+
+func memoryNow(c cluster) (Values, error) {
+	m, err := c.memory()
+	now, most := resident, peak
+	if len(c) > 1 {
+		now, most = residentOfAll, peakOfAll
+	}
+	return Values{now: float64(m.resident) / 1e6, most: float64(m.peak) / 1e6}, err
 }
 
 func (b *bench) memoryAtTheEnd() error {
 	round := Round{}
-	for subject, broker := range b.running {
-		if broker.Ended() {
+	for subject, c := range b.running {
+		if c.ended() {
 			continue
 		}
-		values, err := memoryNow(broker.Pid())
+		values, err := memoryNow(c)
 		if err != nil {
 			return err
 		}
@@ -45,26 +55,32 @@ const (
 // memoryScenario measures what is resident after start and, at the most, under
 // load: each broker is started anew in each round.
 func memoryScenario(b *bench) error {
+	return b.memoryCells(func(subject string) (cluster, error) { return cluster{b.start(subject)}, nil })
+}
+
+func (b *bench) memoryCells(start func(subject string) (cluster, error)) error {
 	idle, load := Cell{Name: afterStart}, Cell{Name: underLoad}
 	for i := range b.scale.long {
 		b.progress.at(i, b.scale.long, "memory")
 		empty, loaded := Round{}, Round{}
 		for _, subject := range b.brokers {
-			broker := b.start(subject)
+			c, err := start(subject)
+			if err != nil {
+				return err
+			}
 			b.progress.say("idle: " + subject)
 			time.Sleep(b.scale.idle) // a JVM goes on loading classes for a while
-			var err error
-			if empty[subject], err = memoryNow(broker.Pid()); err != nil {
+			if empty[subject], err = memoryNow(c); err != nil {
 				return err
 			}
 			b.progress.say("under load: " + subject)
-			if err := b.mixedLoad(broker.Addr); err != nil {
+			if err := b.mixedLoad(c.addr()); err != nil {
 				return err
 			}
-			if loaded[subject], err = memoryNow(broker.Pid()); err != nil {
+			if loaded[subject], err = memoryNow(c); err != nil {
 				return err
 			}
-			broker.StopCleanly(b)
+			c.stop(b)
 		}
 		idle.Rounds = append(idle.Rounds, empty)
 		load.Rounds = append(load.Rounds, loaded)
@@ -128,7 +144,7 @@ func memoryTables(r *Results) string {
 	row("at the most, MB", underLoad, peak)
 	for _, other := range r.Scenarios {
 		for _, name := range []string{memoryCell, connectionsCell} {
-			if c := other.cell(name); len(c.Rounds) > 0 && other.Scenario != m.Scenario {
+			if c := other.cell(name); len(c.column(ours, peak)) > 0 && other.Scenario != m.Scenario {
 				rows = append(rows, []string{
 					"at the most in all of " + other.Scenario + ", MB", number(c.median(ours, peak)), number(c.median(kafka, peak)), spread(c.ratios(ours, kafka, peak)),
 				})

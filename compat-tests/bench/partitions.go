@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"time"
-
-	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
 const (
@@ -43,11 +41,11 @@ func partitionsScenario(b *bench) error {
 	const parts = 6
 	b.progress.at(0, parts, creating)
 	// Once only: it takes Kafka long.
-	rounds, err := b.rounds(creating, 1, b.turns(func(broker *harness.Broker) (Values, error) {
+	rounds, err := b.rounds(creating, 1, b.turns(func(c cluster) (Values, error) {
 		begin := time.Now()
-		cpu, err := spent(broker.Pid(), func() error {
+		cpu, err := c.spent(func() error {
 			for _, topic := range many.topics { // all at once are too much for Kafka's controller
-				if err := createTopics(broker.Addr, many.each, topic); err != nil {
+				if err := createTopics(c.addr(), many.each, topic); err != nil {
 					return err
 				}
 			}
@@ -76,7 +74,7 @@ func (b *bench) idleFetchCells(many manyPartitions, part, parts int) error {
 		{fetchOfAll, many},
 	} {
 		b.progress.at(part+i, parts, cell.name)
-		turns := b.turns(func(broker *harness.Broker) (Values, error) { return idleFetches(broker, cell.over, b.scale.idle/4) })
+		turns := b.turns(func(c cluster) (Values, error) { return idleFetches(c, cell.over, b.scale.idle/4) })
 		if err := b.warmUp(cell.name, cpuPerFetch, turns); err != nil {
 			return err
 		}
@@ -101,12 +99,12 @@ func (b *bench) waitingCells(many manyPartitions, part, parts int) error {
 		{someActive, consumerOfActive},
 	} {
 		b.progress.at(part+i, parts, cell.name)
-		rounds, err := b.rounds(cell.name, b.scale.long, b.turns(func(broker *harness.Broker) (Values, error) {
-			stop, err := cell.client(broker.Addr, many)
+		rounds, err := b.rounds(cell.name, b.scale.long, b.turns(func(c cluster) (Values, error) {
+			stop, err := cell.client(c.addr(), many)
 			if err != nil {
 				return nil, err
 			}
-			values, err := b.idle(broker)
+			values, err := b.idle(c)
 			return values, errors.Join(err, stop())
 		}))
 		if err != nil {
@@ -118,8 +116,8 @@ func (b *bench) waitingCells(many manyPartitions, part, parts int) error {
 }
 
 // idle is what a broker needs of the processor while the bench does nothing.
-func (b *bench) idle(broker *harness.Broker) (Values, error) {
-	cpu, err := spent(broker.Pid(), func() error {
+func (b *bench) idle(c cluster) (Values, error) {
+	cpu, err := c.spent(func() error {
 		time.Sleep(b.scale.idle)
 		return nil
 	})

@@ -23,6 +23,30 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// spent is the processor time that processes use together while something is done.
+func spent(pids []int, do func() error) (time.Duration, error) {
+	before, err := cpuTimes(pids)
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := cpuTimes(pids)
+	return after - before, err
+}
+
+func cpuTimes(pids []int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		t, err := cpuTime(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
+}
+
 // memory of a process in bytes: what is resident now, and at most since it
 // started or resetPeak.
 type memory struct{ resident, peak int64 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
 const (
@@ -91,25 +89,28 @@ func produceScenario(b *bench) error {
 }
 
 // produceOnce sends a load to a new topic, which is deleted after it.
-func (b *bench) produceOnce(broker *harness.Broker, l load) (Values, traffic, error) {
+func (b *bench) produceOnce(c cluster, l load) (Values, traffic, error) {
 	topic := b.topic()
-	if err := createTopics(broker.Addr, 1, topic); err != nil {
+	if err := createTopics(c.addr(), 1, topic); err != nil {
 		return nil, traffic{}, fmt.Errorf("create a topic: %w", err)
 	}
 	var sent traffic
-	cpu, err := spent(broker.Pid(), func() (err error) {
-		sent, err = produce(broker.Addr, topic, l, b.payload.values(l.record))
+	cpu, err := c.spent(func() (err error) {
+		sent, err = produce(c.addr(), topic, l, b.payload.values(l.record))
 		return err
 	})
 	if err != nil {
 		return nil, traffic{}, err
 	}
-	return sent.perGB(cpu.Seconds()), sent, b.drop(broker, topic)
+	if err := c.allInSync(topic); err != nil {
+		return nil, traffic{}, err
+	}
+	return sent.perGB(cpu.Seconds()), sent, b.drop(c, topic)
 }
 
 // writeOnce has the floor receive and write what a broker did.
 func (f *floor) writeOnce(t traffic) (Values, error) {
-	cpu, err := spent(f.pid(), func() error { return f.write(t.requests, t.wire/t.requests) })
+	cpu, err := spent([]int{f.pid()}, func() error { return f.write(t.requests, t.wire/t.requests) })
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
 

@@ -38,7 +38,7 @@ func restartScenario(b *bench) error {
 		}
 		extra := 0 // records in partition 0 from the rounds before
 		turns = append(turns, turn{subject, func() (Values, error) {
-			broker := b.running[subject]
+			broker := b.running[subject][0]
 			broker.Kill()
 			if subject == kafka {
 				if err := sessionsEnd(broker.Options.ZooKeeper); err != nil {

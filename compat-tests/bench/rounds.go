@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
 // turn measures one subject once.
@@ -68,21 +65,21 @@ func (b *bench) warmUp(what, value string, turns []turn) error {
 // anything is: a JVM compiles a method after it has run thousands of times.
 func (b *bench) heat(subjects []string) error {
 	for _, subject := range subjects {
-		broker := b.running[subject]
+		c := b.running[subject]
 		for _, acks := range []string{"all", "1"} {
 			b.progress.say("warming up " + subject)
 			l := load{record: 1 << 10, batch: 16 << 10, codec: "none", acks: acks, bytes: b.scale.heat}
 			topic := b.topic()
-			if err := createTopics(broker.Addr, 1, topic); err != nil {
+			if err := createTopics(c.addr(), 1, topic); err != nil {
 				return err
 			}
-			if _, err := produce(broker.Addr, topic, l, b.payload.values(l.record)); err != nil {
+			if _, err := produce(c.addr(), topic, l, b.payload.values(l.record)); err != nil {
 				return err
 			}
-			if _, err := consume(broker.Addr, topic, l, kgo.FetchMaxPartitionBytes(16<<10)); err != nil {
+			if _, err := consume(c.addr(), topic, l, kgo.FetchMaxPartitionBytes(16<<10)); err != nil {
 				return err
 			}
-			if err := b.drop(broker, topic); err != nil {
+			if err := b.drop(c, topic); err != nil {
 				return err
 			}
 		}
@@ -90,21 +87,8 @@ func (b *bench) heat(subjects []string) error {
 	return nil
 }
 
-// spent is the processor time that a process uses while something is done.
-func spent(pid int, do func() error) (time.Duration, error) {
-	before, err := cpuTime(pid)
-	if err != nil {
-		return 0, err
-	}
-	if err := do(); err != nil {
-		return 0, err
-	}
-	after, err := cpuTime(pid)
-	return after - before, err
-}
-
 // turns of all brokers that are compared.
-func (b *bench) turns(measure func(broker *harness.Broker) (Values, error)) []turn {
+func (b *bench) turns(measure func(c cluster) (Values, error)) []turn {
 	var all []turn
 	for _, subject := range b.brokers {
 		all = append(all, turn{subject, func() (Values, error) { return measure(b.running[subject]) }})
