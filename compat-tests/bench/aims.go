@@ -14,6 +14,16 @@ type aim struct {
 	measured func(r *Results) (value float64, where string)
 }
 
+// The aims of three brokers, which stand in their tables, too. The processor time and
+// the memory are of all three together.
+const (
+	clusterProduceAim = 9   // s/GB
+	clusterLatencyAim = 20  // ms, p99
+	failoverAim       = 2   // s
+	shutdownAim       = 1   // s
+	clusterMemoryAim  = 150 // MB
+)
+
 func aims() []aim {
 	any := func(Cell) bool { return true }
 	uncompressed := func(c Cell) bool { return c.Is["codec"] == "none" }
@@ -41,6 +51,11 @@ func aims() []aim {
 			m := r.of("partitions")
 			return m.cell(fetchOfAll).median(ours, cpuPerFetch) / m.cell(fetchOfFew).median(ours, cpuPerFetch), ""
 		}},
+		{"three brokers: processor time of producing, per GB", clusterProduceAim, "s", worstOfOurs("cluster-produce", cpuPerGB)},
+		{"three brokers: end to end, p99", clusterLatencyAim, "ms", worstOfOurs("cluster-latency", p99)},
+		{"three brokers: until others lead what a dead controller led", failoverAim, "s", worstOfOurs("cluster-failover", leadersMoved)},
+		{"three brokers: from SIGTERM to exit with 1,000 leaderships", shutdownAim, "s", worstOfOurs("cluster-shutdown", untilExit)},
+		{"three brokers: resident in all, at the most", clusterMemoryAim, "MB", worstOfOurs("cluster-memory", peakOfAll)},
 	}
 }
 
@@ -53,6 +68,19 @@ func worst(scenario string, which func(Cell) bool, of func(c Cell, subject, to, 
 				continue
 			}
 			if m := median(of(c, ours, kafka, cpuPerGB)); math.IsNaN(value) || m > value {
+				value, where = m, c.Name
+			}
+		}
+		return value, where
+	}
+}
+
+// worstOfOurs is the greatest median of one of our values in the cells of a scenario.
+func worstOfOurs(scenario, of string) func(*Results) (float64, string) {
+	return func(r *Results) (value float64, where string) {
+		value = math.NaN()
+		for _, c := range r.of(scenario).Cells {
+			if m := c.median(ours, of); !math.IsNaN(m) && !(m <= value) {
 				value, where = m, c.Name
 			}
 		}

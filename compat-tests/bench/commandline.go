@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +21,9 @@ type command struct {
 	save         bool // results and report go into docs
 	withoutKafka bool
 }
+
+// clusterScenarios stands for all whose names begin with it.
+const clusterScenarios = "cluster"
 
 // parse reads a command line. A full run is saved, as it is made for the docs.
 func parse(args []string) (command, error) {
@@ -54,21 +56,35 @@ func parse(args []string) (command, error) {
 			words = words[1:]
 		}
 	}
-	all := scenarios()
-	if len(words) == 0 {
-		c.scenarios = all
-	}
-	for _, word := range words {
-		i := slices.IndexFunc(all, func(s scenario) bool { return s.name == word })
-		if i < 0 {
-			return command{}, fmt.Errorf("there is no scenario %q; there are %s", word, strings.Join(names(all), ", "))
-		}
-		c.scenarios = append(c.scenarios, all[i])
+	var err error
+	if c.scenarios, err = choose(words); err != nil {
+		return command{}, err
 	}
 	if c.save && c.withoutKafka {
 		return command{}, errors.New("a run without Kafka has nothing to compare and cannot be saved into docs")
 	}
 	return c, nil
+}
+
+// choose returns the scenarios of some names, or all of them.
+func choose(words []string) ([]scenario, error) {
+	all := scenarios()
+	if len(words) == 0 {
+		return all, nil
+	}
+	var chosen []scenario
+	for _, word := range words {
+		before := len(chosen)
+		for _, s := range all {
+			if s.name == word || word == clusterScenarios && strings.HasPrefix(s.name, word+"-") {
+				chosen = append(chosen, s)
+			}
+		}
+		if len(chosen) == before {
+			return nil, fmt.Errorf("there is no scenario %q; there are %s", word, strings.Join(names(all), ", "))
+		}
+	}
+	return chosen, nil
 }
 
 func names(all []scenario) []string {
@@ -79,7 +95,7 @@ func names(all []scenario) []string {
 	return names
 }
 
-const usage = `bench [quick|full] [--save] [--without-kafka] [SCENARIO...]
+const usage = `bench [quick|full] [--save] [--without-kafka] [SCENARIO|cluster...]
 bench list
 bench report
 `
@@ -127,12 +143,12 @@ func run(args []string, out *os.File) error {
 
 func list(out io.Writer) {
 	var quick, full time.Duration
-	fmt.Fprintf(out, "%-12s  %6s  %6s\n", "", "quick", "full")
+	fmt.Fprintf(out, "%-16s  %6s  %6s\n", "", "quick", "full")
 	for _, s := range scenarios() {
-		fmt.Fprintf(out, "%-12s  %6s  %6s  %s\n", s.name, minutes(s.quick), minutes(s.full), s.about)
+		fmt.Fprintf(out, "%-16s  %6s  %6s  %s\n", s.name, minutes(s.quick), minutes(s.full), s.about)
 		quick, full = quick+s.quick, full+s.full
 	}
-	fmt.Fprintf(out, "%-12s  %6s  %6s\n", "in all", minutes(quick), minutes(full))
+	fmt.Fprintf(out, "%-16s  %6s  %6s\n", "in all", minutes(quick), minutes(full))
 }
 
 // measure runs scenarios one after the other. One that fails is told and does not

@@ -22,6 +22,8 @@ func TestParse(t *testing.T) {
 		{"quick produce consume", "run", "quick", []string{"produce", "consume"}, false, false},
 		{"latency", "run", "quick", []string{"latency"}, false, false},
 		{"full memory", "run", "full", []string{"memory"}, true, false},
+		{"full cluster", "run", "full", []string{"cluster-produce", "cluster-latency", "cluster-failover", "cluster-shutdown", "cluster-memory"}, true, false},
+		{"startup cluster-memory", "run", "quick", []string{"startup", "cluster-memory"}, false, false},
 		{"quick --save startup", "run", "quick", []string{"startup"}, true, false},
 		{"--without-kafka produce", "run", "quick", []string{"produce"}, false, true},
 		{"produce --without-kafka", "run", "quick", []string{"produce"}, false, true},

@@ -19,6 +19,8 @@ type scale struct {
 	partitions   int           // of which most are idle
 	connections  int           // all idle
 	killed       int           // partitions with records at a kill -9
+	session      time.Duration // of a controller that is killed, in ZooKeeper
+	handedOver   int           // partitions that a broker leads which is stopped
 }
 
 // scales by name. tiny only shows that the benchmark works.
@@ -27,14 +29,17 @@ func scales() map[string]scale {
 		"quick": {
 			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, latency: 5 * time.Second, idle: 4 * time.Second,
 			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
+			session: 6 * time.Second, handedOver: 1000,
 		},
 		"full": {
 			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, latency: 10 * time.Second, idle: 6 * time.Second,
 			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
+			session: 6 * time.Second, handedOver: 1000,
 		},
 		"tiny": {
 			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
+			session: time.Second, handedOver: 10,
 		},
 	}
 }
@@ -97,6 +102,26 @@ func scenarios() []scenario {
 		{
 			name: "memory", about: "resident when idle and under load",
 			quick: 35 * time.Second, full: 80 * time.Second, run: memoryScenario, tables: memoryTables, charts: memoryCharts,
+		},
+		{
+			name: "cluster-produce", about: "three brokers: processor time of producing to three replicas",
+			quick: 70 * time.Second, full: 150 * time.Second, run: clusterProduceScenario, tables: clusterProduceTables, charts: clusterProduceCharts,
+		},
+		{
+			name: "cluster-latency", about: "three brokers: from the producer's schedule to the consumer, at 1,000 records a second",
+			quick: 70 * time.Second, full: 180 * time.Second, run: clusterLatencyScenario, tables: clusterLatencyTables, charts: clusterLatencyCharts,
+		},
+		{
+			name: "cluster-failover", about: "three brokers: 10,000 partitions, the controller killed",
+			quick: 300 * time.Second, full: 400 * time.Second, run: failoverScenario, tables: failoverTables,
+		},
+		{
+			name: "cluster-shutdown", about: "three brokers: from SIGTERM to the end of one that leads 1,000 partitions",
+			quick: 60 * time.Second, full: 90 * time.Second, run: shutdownScenario, tables: shutdownTables,
+		},
+		{
+			name: "cluster-memory", about: "three brokers: resident when idle and under load",
+			quick: 60 * time.Second, full: 120 * time.Second, run: clusterMemoryScenario, tables: clusterMemoryTables, charts: clusterMemoryCharts,
 		},
 	}
 }

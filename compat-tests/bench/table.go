@@ -100,6 +100,20 @@ func spread(ratios []float64) string {
 	return fmt.Sprintf("%s (%s–%s)", ratio(median(ratios)), ratio(slices.Min(ratios)), ratio(slices.Max(ratios)))
 }
 
+// aimedTable has rows that are made by aimed.
+func aimedTable(rows ...[]string) string {
+	return table("lrrrr", []string{"", "Aim", "Gracchus", "Kafka", "Of Kafka's"}, rows)
+}
+
+// aimed is a row with what is the most for ours; 0: nothing is aimed at.
+func (c Cell) aimed(what, value string, aim float64) []string {
+	limit := ""
+	if aim > 0 {
+		limit = fmt.Sprint(aim)
+	}
+	return []string{what, limit, number(c.median(ours, value)), number(c.median(kafka, value)), spread(c.ratios(ours, kafka, value))}
+}
+
 // pair of medians of one value, ours and Kafka's.
 func (c Cell) pair(value string) string {
 	return number(c.median(ours, value)) + " / " + number(c.median(kafka, value))
