@@ -158,6 +158,16 @@ func (t *term) change(partitions []*partition, next func(*partition) (zkmeta.Par
 // a broker or of a log directory: partitions that they led get another leader, and
 // then they leave the ISR of all others. The last member of an ISR stays in it.
 func (t *term) replicasWentOffline(gone func(id int32, tp protocol.TopicPartition) bool) error {
+	affected, err := t.electInsteadOf(gone)
+	if err != nil {
+		return err
+	}
+	return t.takeOutOfISRs(affected, gone)
+}
+
+// electInsteadOf elects leaders for the partitions that replicas have led which are
+// gone, and for whatever else has none. It returns all partitions with such a replica.
+func (t *term) electInsteadOf(gone func(id int32, tp protocol.TopicPartition) bool) ([]*partition, error) {
 	affected := t.st.selectPartitions(func(p *partition) bool {
 		if !p.stored || p.status == statusDeleting {
 			return false
@@ -174,9 +184,11 @@ func (t *term) replicasWentOffline(gone func(id int32, tp protocol.TopicPartitio
 			t.st.setOffline(p)
 		}
 	}
-	if err := t.electLeaderless(); err != nil {
-		return err
-	}
+	return affected, t.electLeaderless()
+}
+
+// takeOutOfISRs has replicas that are gone leave the ISRs of partitions.
+func (t *term) takeOutOfISRs(affected []*partition, gone func(id int32, tp protocol.TopicPartition) bool) error {
 	next := func(p *partition) (zkmeta.PartitionState, bool) {
 		return withoutReplicas(p.state, func(id int32) bool { return gone(id, p.TopicPartition) })
 	}

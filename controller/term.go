@@ -188,16 +188,24 @@ func (t *term) takeOffice() error {
 	return nil
 }
 
-// startReplicas tells every live broker its part in all partitions that have a
-// state, and every broker all states. Where leaders are missing it elects, and dead
-// replicas leave the ISR.
+// startReplicas elects where leaders are missing, tells every live broker its part in
+// all partitions that have a state, and every broker all states; then dead replicas
+// leave the ISR.
+//
+// The elections come first, so that their outcome is first in every outbox: brokers
+// know most of the rest from the controller before, and clients wait for leaders only.
 func (t *term) startReplicas() error {
+	gone := func(id int32, tp protocol.TopicPartition) bool { return !t.st.alive(id, tp) }
+	affected, err := t.electInsteadOf(gone)
+	if err != nil {
+		return err
+	}
 	var b batch
 	for _, p := range t.st.selectPartitions(func(p *partition) bool { return p.stored && p.status != statusDeleting }) {
 		b.announce(t.st, p, p.assignment.Replicas, false)
 	}
 	b.post(t.st)
-	return t.replicasWentOffline(func(id int32, tp protocol.TopicPartition) bool { return !t.st.alive(id, tp) })
+	return t.takeOutOfISRs(affected, gone)
 }
 
 // publish updates what others see of this term.
