@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,11 @@ func (s *Store) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// closers is how many logs are closed at a time. Closing a log waits for fsyncs and
+// for little else; a file system that journals makes those that wait together durable
+// together.
+const closers = 64
+
 // closeLogs closes all logs, several at a time. The logs of a failed directory
 // are dropped.
 func (s *Store) closeLogs(ctx context.Context) error {
@@ -63,7 +69,7 @@ func (s *Store) closeLogs(ctx context.Context) error {
 	slices.SortFunc(logs, func(a, b *hosted) int { return a.tp.Compare(b.tp) })
 	failures := make(chan error, len(logs))
 	// Not under ctx, which would leave logs out: each must be closed or taint its directory.
-	parallel(context.WithoutCancel(ctx), s.workers(), logs, func(h *hosted) error {
+	parallel(context.WithoutCancel(ctx), cmp.Or(s.cfg.LoadWorkers, closers), logs, func(h *hosted) error {
 		if !h.dir.online() {
 			h.log.Abandon()
 			return nil

@@ -33,7 +33,7 @@ type Config struct {
 	FileDeleteDelay func() time.Duration
 
 	// LoadWorkers is how many logs are opened or closed at a time; 0 stands for
-	// twice GOMAXPROCS.
+	// twice GOMAXPROCS, and for as many as closers when they are closed.
 	LoadWorkers int
 }
 
