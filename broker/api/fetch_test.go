@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/broker/server"
 )
 
 func fetchOne(topic string, partition int32, offset int64) *kmsg.FetchRequest {
@@ -184,6 +186,49 @@ func TestFetchWaits(t *testing.T) {
 		req.Topics[0].Partitions[0].FetchOffset = 3
 		w.send(c, req, 12)
 		synctest.Wait()
+	})
+}
+
+// Fetches wait only within the memory that is set aside for it; one beyond is answered
+// with what there is, as if its time were up, and so until another has ended.
+func TestFetchesThatMayNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const each = 3
+		w := newWorldWithin(t, server.Config{WorkBytes: 2*each*fetchCost - 1})
+		w.lead("t", each, 0)
+		req := fetchOne("t", 0, 0)
+		req.MaxWaitMillis = 10_000
+		for p := int32(1); p < each; p++ {
+			more := req.Topics[0].Partitions[0]
+			more.Partition = p
+			req.Topics[0].Partitions = append(req.Topics[0].Partitions, more)
+		}
+		a, b := w.dial(w.brokers), w.dial(w.brokers)
+		defer a.Close()
+		defer b.Close()
+		w.send(a, req, 12)
+		synctest.Wait()
+		begin := time.Now()
+		w.send(b, req, 12)
+		w.receive(b, req)
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("the second fetch was answered after %v", d)
+		}
+		time.Sleep(time.Second)
+		w.produce("t", 0, batch(1, 1))
+		w.receive(a, req)
+		if d := time.Since(begin); d != time.Second {
+			t.Errorf("the first fetch was answered after %v", d)
+		}
+		for i := range req.Topics[0].Partitions {
+			req.Topics[0].Partitions[i].FetchOffset = 1
+		}
+		req.Topics[0].Partitions = req.Topics[0].Partitions[:1]
+		w.send(b, req, 12)
+		w.receive(b, req)
+		if d := time.Since(begin); d != 11*time.Second {
+			t.Errorf("a fetch with nobody else waiting was answered after %v", d-time.Second)
+		}
 	})
 }
 

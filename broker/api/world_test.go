@@ -63,6 +63,12 @@ const (
 // newWorld starts a broker with the given settings.
 func newWorld(t testing.TB, properties ...string) *world {
 	t.Helper()
+	return newWorldWithin(t, server.Config{}, properties...)
+}
+
+// newWorldWithin is newWorld with other limits of the server's.
+func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *world {
+	t.Helper()
 	given := map[string]string{"zookeeper.connect": "embedded", "broker.id": "1", "log.dirs": "/data"}
 	for _, p := range properties {
 		name, value, _ := strings.Cut(p, "=")
@@ -100,7 +106,8 @@ func newWorld(t testing.TB, properties ...string) *world {
 	})
 	check("routes")
 	w.brokers, w.clients = inproc.Listen("brokers"), inproc.Listen("clients")
-	srv, err := server.New(server.Config{Log: log}, w.routes, []server.Listener{
+	limits.Log = log
+	srv, err := server.New(limits, w.routes, []server.Listener{
 		{Listener: w.brokers, Name: "PLAINTEXT", InterBroker: true}, {Listener: w.clients, Name: "CLIENT"}})
 	check("server")
 	err = srv.Start(context.Background())

@@ -247,3 +247,14 @@ func TestFloodOfClosedConnections(t *testing.T) {
 		}
 	})
 }
+
+// The same for those that are refused as soon as they come.
+func TestFloodOfRefusedConnections(t *testing.T) {
+	h := start(t, "tcp", Config{Limits: Limits{MaxPerIPOverrides: map[string]int{"127.0.0.1": 0}}}, Listener{}, echoRoute())
+	for range 3 * loglimit.Lines {
+		expectClosed(t, h.dial())
+	}
+	if n := strings.Count(h.logs.String(), "connection refused"); n != loglimit.Lines {
+		t.Errorf("%d lines for %d connections", n, 3*loglimit.Lines)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkproto"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
 )
@@ -321,6 +323,39 @@ func TestOwnerHasRoom(t *testing.T) {
 			connected(t, own(), 40*time.Second).mustDo(t, zkproto.OpPing, nil)
 		}
 	})
+}
+
+// However many strangers are refused, the log tells of the first, and then of a number.
+func TestFloodOfRefusals(t *testing.T) {
+	for what, cfg := range map[string]zkserver.Config{
+		"too many connections": {MaxConnections: 1, MaxSessions: 100},
+		"too many sessions":    {MaxConnections: 100, MaxSessions: 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			_, dial := startPipe(t, cfg, zkserver.NewMemStore())
+			connected(t, dial(), 40*time.Second)
+			refused := func(n int) {
+				t.Helper()
+				for range n {
+					if _, err := dial().connect(zkproto.ConnectRequest{TimeoutMS: 4000}); !closed(err) {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+				synctest.Wait()
+			}
+			refused(3 * loglimit.Lines)
+			if n := strings.Count(log.String(), what); n != loglimit.Lines {
+				t.Errorf("%s: %d lines", what, n)
+			}
+			time.Sleep(loglimit.Window)
+			refused(1)
+			if want := fmt.Sprintf("others_refused=%d", 2*loglimit.Lines); !strings.Contains(log.String(), want) {
+				t.Errorf("%s: the log does not say %s:\n%s", what, want, log.String())
+			}
+		})
+	}
 }
 
 // One request must not make an answer thousands of times its size.
