@@ -55,17 +55,17 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 			return Cell{}, err
 		}
 		turns = append(turns, turn{subject, func() (values Values, err error) {
-			values, last, err = consumeOnce(c, topic, l)
+			values, last, err = b.consumeTurn(c, topic, l)
 			return values, err
 		}})
 	}
 	if err := b.warmUp(what, cpuPerGB, turns); err != nil {
 		return Cell{}, err
 	}
-	if err := f.fill(last.wire + 1<<20); err != nil {
+	if err := f.fill(last.wire/int64(b.scale.reads) + 1<<20); err != nil {
 		return Cell{}, err
 	}
-	turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendOnce(last) }})
+	turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendTurn(last, b.scale.reads) }})
 	rounds, err := b.rounds(what, b.scale.rounds, turns)
 	if err != nil {
 		return Cell{}, err
@@ -80,21 +80,35 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 	return Cell{Name: what, Is: is, Rounds: rounds}, nil
 }
 
-func consumeOnce(c cluster, topic string, l load) (Values, traffic, error) {
-	var got traffic
-	cpu, err := c.spent(func() (err error) {
-		got, err = consume(c.addr(), topic, l)
-		return err
+// consumeTurn reads the topic as often as the scale says, each time with a new client.
+func (b *bench) consumeTurn(c cluster, topic string, l load) (Values, traffic, error) {
+	var all traffic
+	cpu, err := c.spent(func() error {
+		for range b.scale.reads {
+			got, err := consume(c.addr(), topic, l)
+			if err != nil {
+				return err
+			}
+			all.add(got)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, traffic{}, err
 	}
-	return got.perGB(cpu.Seconds()), got, nil
+	return all.perGB(cpu.Seconds()), all, nil
 }
 
-// sendOnce has the floor send what a broker did.
-func (f *floor) sendOnce(t traffic) (Values, error) {
-	cpu, err := spent([]int{f.pid()}, func() error { return f.send(t.requests, t.wire/t.requests) })
+// sendTurn has the floor send what a broker did, in as many goes.
+func (f *floor) sendTurn(t traffic, goes int) (Values, error) {
+	cpu, err := spent([]int{f.pid()}, func() error {
+		for range goes {
+			if err := f.send(t.requests/int64(goes), t.wire/t.requests); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
 
