@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -54,8 +55,9 @@ func (s *Store) Stop(ctx context.Context) error {
 // together.
 const closers = 64
 
-// closeLogs closes all logs, several at a time. The logs of a failed directory
-// are dropped.
+// closeLogs closes all logs, several at a time. All are written before any is waited
+// for, and where there are many the file system brings them to the disk at once: each of
+// them takes several fsyncs. The logs of a failed directory are dropped.
 func (s *Store) closeLogs(ctx context.Context) error {
 	s.mu.Lock()
 	logs := s.aside
@@ -67,28 +69,50 @@ func (s *Store) closeLogs(ctx context.Context) error {
 	s.live, s.aside = nil, nil
 	s.mu.Unlock()
 	slices.SortFunc(logs, func(a, b *hosted) int { return a.tp.Compare(b.tp) })
-	failures := make(chan error, len(logs))
-	// Not under ctx, which would leave logs out: each must be closed or taint its directory.
-	parallel(context.WithoutCancel(ctx), cmp.Or(s.cfg.LoadWorkers, closers), logs, func(h *hosted) error {
-		if !h.dir.online() {
-			h.log.Abandon()
-			return nil
-		}
-		err := h.log.Close(ctx)
-		if err == nil {
-			return nil
-		}
-		h.log.Abandon()
-		if err := h.dir.unclean(fmt.Errorf("close the log of %v: %w", h.tp, err)); err != nil {
-			failures <- err
-		}
-		return nil
-	})
-	close(failures)
+
+	var mu sync.Mutex // guards the following
 	var errs []error
-	for err := range failures {
-		errs = append(errs, err)
+	abandoned := map[*hosted]bool{}
+	unsynced := map[*directory]int{}
+	each := func(do func(*hosted) error) {
+		// Not under ctx, which would leave logs out: each must be closed or taint its directory.
+		parallel(context.WithoutCancel(ctx), cmp.Or(s.cfg.LoadWorkers, closers), logs, func(h *hosted) error {
+			var err error
+			if h.dir.online() {
+				if err = do(h); err == nil {
+					return nil
+				}
+				err = h.dir.unclean(fmt.Errorf("close the log of %v: %w", h.tp, err))
+			}
+			h.log.Abandon()
+			mu.Lock()
+			defer mu.Unlock()
+			abandoned[h] = true
+			errs = append(errs, err)
+			return nil
+		})
+		logs = slices.DeleteFunc(logs, func(h *hosted) bool { return abandoned[h] })
 	}
+	each(func(h *hosted) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		waits, err := h.log.Finish()
+		if waits {
+			mu.Lock()
+			defer mu.Unlock()
+			unsynced[h.dir]++
+		}
+		return err
+	})
+	for d, n := range unsynced {
+		if n > closers && ctx.Err() == nil {
+			if err := d.fs.WriteBack(d.path); err != nil {
+				s.logger.Debug("logs are synced one by one", "dir", d.path, "err", err)
+			}
+		}
+	}
+	each(func(h *hosted) error { return h.log.Close(ctx) })
 	return errors.Join(errs...)
 }
 

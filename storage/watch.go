@@ -69,6 +69,9 @@ func (w *watchedFS) syncNames() error {
 	return nil
 }
 
+// WriteBack is only to speed up what follows; errors will be found by whoever syncs.
+func (w *watchedFS) WriteBack(name string) error { return w.fs.WriteBack(name) }
+
 // check passes err through and takes the directory offline for it, unless it
 // is one of the tolerated answers that say nothing about the disk's health.
 // That the process has too many files open never says anything about it.

@@ -21,19 +21,21 @@ func (l *Log) Close(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if done, err := l.finish(); done || err != nil {
+	if _, err := l.Finish(); err != nil || l.left {
 		return err
 	}
 	if err := l.syncRound(); err != nil {
 		return err
 	}
+	l.left = true
 	l.discard()
 	return nil
 }
 
-// finish completes the files and lets nobody append any more; done says that
-// somebody did so before.
-func (l *Log) finish() (done bool, err error) {
+// Finish is the part of Close that writes; nothing can be appended any more. Whoever
+// closes many logs finishes all of them first, so that the file system can make them
+// durable together; unsynced says whether Close will have to wait for it.
+func (l *Log) Finish() (unsynced bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.Err(); err != nil {
@@ -43,7 +45,7 @@ func (l *Log) finish() (done bool, err error) {
 		if l.abandoned {
 			return false, ErrClosed
 		}
-		return true, nil
+		return false, nil
 	}
 	s := l.active()
 	defer func() {
@@ -64,7 +66,7 @@ func (l *Log) finish() (done bool, err error) {
 		return false, l.refuse("writing the metadata", err)
 	}
 	l.closed = true
-	return false, nil
+	return !s.synced || l.dirChanged, nil
 }
 
 // Abandon gives up the descriptors and writes nothing: for a directory that has
@@ -75,7 +77,7 @@ func (l *Log) Abandon() {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	l.mu.Lock()
-	l.abandoned = l.abandoned || !l.closed
+	l.abandoned = !l.left
 	l.closed = true
 	l.mu.Unlock()
 	l.dir.mu.Lock()

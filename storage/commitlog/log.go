@@ -113,8 +113,9 @@ type Log struct {
 	lowered      bool             // mu: onTruncate is still to be called
 	dirChanged   bool             // mu: names in the directory are not durable
 	deleted      []deletedFile    // mu
-	closed       bool             // mu: by Close or Abandon
-	abandoned    bool             // mu: not by Close
+	closed       bool             // mu: by Finish, Close or Abandon
+	abandoned    bool             // mu
+	left         bool             // syncMu: Close has succeeded
 }
 
 func (l *Log) Partition() protocol.TopicPartition { return l.partition }

@@ -211,6 +211,8 @@ func (f *Faults) Space(name string) (usable, total int64, err error) {
 	return f.inner.Space(name)
 }
 
+func (f *Faults) WriteBack(name string) error { return f.inner.WriteBack(name) }
+
 // faultyFile is a file of a Faults. It is no OSFiler, so that nothing reads or
 // writes past it.
 type faultyFile struct {

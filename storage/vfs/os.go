@@ -67,6 +67,15 @@ func (osFS) Space(name string) (usable, total int64, err error) {
 	return usable, total, nil
 }
 
+func (osFS) WriteBack(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return syncFS(d)
+}
+
 // osFile adds the methods that *os.File lacks. Positions are always explicit,
 // so the file's own position is never used.
 type osFile struct {

@@ -49,6 +49,14 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
+// syncFS is syncfs(2).
+func syncFS(f *os.File) error {
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return &fs.PathError{Op: "syncfs", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 func statfs(name string) (usable, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(name, &st); err != nil {

@@ -23,6 +23,8 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func allocate(*os.File, int64) error { return errors.ErrUnsupported }
 
+func syncFS(*os.File) error { return nil }
+
 func statfs(name string) (usable, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(name, &st); err != nil {

@@ -50,6 +50,10 @@ type FS interface {
 	// Space returns the bytes an unprivileged process can still write and the
 	// size, of the file system that holds name.
 	Space(name string) (usable, total int64, err error)
+	// WriteBack has the file system that holds name write to the disk what it has
+	// in memory, and waits for that. It proves nothing about any file, but Sync and
+	// SyncDir of many of them have less to wait for.
+	WriteBack(name string) error
 }
 
 // File is an open file. Its methods may be called by many goroutines at once;
