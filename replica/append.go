@@ -85,10 +85,12 @@ func (p *Partition) Append(records []byte, req AppendRequest) (AppendResult, err
 		return AppendResult{}, err
 	}
 	if !info.Duplicate {
+		what := Appends
 		if moved {
 			p.wake(r)
+			what = allMoves
 		}
-		p.watchers.moved()
+		p.watchers.moved(what)
 	}
 	// A duplicate waits for the disk, too: its original may not be there yet.
 	if err := p.flush(r.log, cfg, info.LastOffset+1, req.Acks); err != nil {

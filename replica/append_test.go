@@ -202,7 +202,7 @@ func TestConcurrentAppends(t *testing.T) {
 func TestAppendAllocates(t *testing.T) {
 	w := newWorldOn(t, vfs.OS(), t.TempDir()) // the one in memory allocates
 	p := w.leads(t0, 5)
-	p.Watch(silent{}, 1)
+	p.Watch(silent{}, 1, allMoves)
 	for _, n := range []int{1, 1000} {
 		b := batch(t, 1, n)
 		allocs := testing.AllocsPerRun(200, func() {
@@ -223,7 +223,7 @@ func TestAppendAllocates(t *testing.T) {
 
 type silent struct{}
 
-func (silent) Moved(uint32) {}
+func (silent) Moved(uint32, bool) {}
 
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 100} {

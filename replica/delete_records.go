@@ -26,7 +26,7 @@ func (p *Partition) DeleteRecords(offset int64) (target, lowWatermark int64, err
 	if err != nil {
 		return -1, -1, err
 	}
-	p.watchers.moved()
+	p.watchers.moved(allMoves)
 	return target, lowWatermark, nil
 }
 
@@ -67,7 +67,7 @@ func (p *Partition) lowWatermark(r *role) int64 {
 // or kerr.RequestTimedOut if ctx ends first.
 func (p *Partition) AwaitLowWatermark(ctx context.Context, target int64) (int64, error) {
 	moved := make(signal, 1)
-	p.Watch(moved, 0)
+	p.Watch(moved, 0, 0)
 	defer p.Unwatch(moved, 0)
 	for {
 		r := p.role.Load()
@@ -89,7 +89,10 @@ func (p *Partition) AwaitLowWatermark(ctx context.Context, target int64) (int64,
 type signal chan struct{}
 
 // Moved implements Watcher.
-func (s signal) Moved(uint32) {
+func (s signal) Moved(_ uint32, awaited bool) {
+	if !awaited {
+		return
+	}
 	select {
 	case s <- struct{}{}:
 	default:

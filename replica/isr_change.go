@@ -77,6 +77,6 @@ func (p *Partition) isrAnswered(asked *role, answer isrAnswer, isr []int32, part
 	p.mu.Unlock()
 	if moved {
 		p.wake(&next)
-		p.watchers.moved()
+		p.watchers.moved(Commits)
 	}
 }

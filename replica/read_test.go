@@ -354,7 +354,7 @@ func TestDeleteRecords(t *testing.T) {
 	w.leads(t0, 6, 1, 2)
 	mustAppend(t, p, produce, batch(t, 1, 2)) // not committed
 	var watcher recorder
-	p.Watch(&watcher, 4)
+	p.Watch(&watcher, 4, allMoves)
 	for _, c := range []struct {
 		offset      int64
 		target, low int64

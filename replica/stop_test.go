@@ -33,7 +33,7 @@ func TestStopReplicas(t *testing.T) {
 			w := newWorld(t)
 			p := w.leads(t0, 5, 1, 2)
 			var watcher recorder
-			p.Watch(&watcher, 3)
+			p.Watch(&watcher, 3, allMoves)
 			mustAppend(t, p, produceAll(), batch(t, 1, 1))
 			watcher.take()
 			w.takeEvents()
@@ -64,7 +64,7 @@ func TestStopReplicas(t *testing.T) {
 				t.Errorf("events %+v, want %+v", got, want)
 			}
 			if c.gone {
-				if p.Watch(&watcher, 4); !slices.Contains(watcher.take(), 4) {
+				if p.Watch(&watcher, 4, allMoves); !slices.Contains(watcher.take(), 4) {
 					t.Error("who watches what is gone is not told")
 				}
 				if _, err := p.Append(batch(t, 1, 1), produce); !errors.Is(err, kerr.UnknownTopicOrPartition) {
@@ -159,8 +159,8 @@ func TestFailedDirectory(t *testing.T) {
 		bad, good := w.leads(t0, 5, 1, 2), w.leads(t1, 5)
 		mustAppend(t, bad, produceAll(), batch(t, 1, 1))
 		var watcher recorder
-		bad.Watch(&watcher, 1)
-		good.Watch(&watcher, 2)
+		bad.Watch(&watcher, 1, allMoves)
+		good.Watch(&watcher, 2, allMoves)
 		w.takeEvents()
 		heard := make(chan error, 1)
 		bad.NotifyAt(1, 5, func(err error) { heard <- err })

@@ -226,9 +226,9 @@ func TestWatchers(t *testing.T) {
 	t1 := protocol.TopicPartition{Topic: "t", Partition: 1}
 	p, q := w.leads(t0, 5), w.leads(t1, 5)
 	var a, b recorder
-	p.Watch(&a, 10)
-	p.Watch(&b, 20)
-	q.Watch(&a, 11)
+	p.Watch(&a, 10, allMoves)
+	p.Watch(&b, 20, allMoves)
+	q.Watch(&a, 11, allMoves)
 	tell := func(what string, wantA, wantB []uint32) {
 		t.Helper()
 		if gotA, gotB := a.take(), b.take(); !slices.Equal(gotA, wantA) || !slices.Equal(gotB, wantB) {
@@ -248,6 +248,37 @@ func TestWatchers(t *testing.T) {
 	p.Unwatch(&a, 10)
 	mustAppend(t, p, produce, batch(t, 1, 1))
 	tell("after Unwatch", nil, []uint32{20})
+}
+
+// TestWatchersHearWhatTheyWant: a follower that waits for records is not woken when they
+// are committed, nor a consumer before.
+func TestWatchersHearWhatTheyWant(t *testing.T) {
+	w := newWorld(t)
+	p := w.leads(t0, 4, 1, 2)
+	var follower, consumer, deleter recorder
+	p.Watch(&follower, 1, Appends)
+	p.Watch(&consumer, 2, Commits)
+	p.Watch(&deleter, 3, 0)
+	tell := func(what string, wanted ...uint32) {
+		t.Helper()
+		if got := slices.Concat(follower.take(), consumer.take(), deleter.take()); !slices.Equal(got, wanted) {
+			t.Errorf("%s: told %v, want %v", what, got, wanted)
+		}
+	}
+	mustRead(t, p, fetchOf(2, 0, 20))
+	follower.take()
+	consumer.take()
+	deleter.take()
+	follower.noted = nil
+	mustAppend(t, p, produce, batch(t, 1000, 3))
+	tell("append", 1)
+	mustRead(t, p, fetchOf(2, 3, 20))
+	tell("all replicas have it", 2)
+	if !slices.Equal(follower.noted, []uint32{1}) || len(consumer.noted) > 0 {
+		t.Errorf("noted by the follower: %v, by the consumer: %v", follower.noted, consumer.noted)
+	}
+	w.leads(t0, 5, 1, 2)
+	tell("epoch", 1, 2, 3)
 }
 
 // synced counts the fsyncs of a log's first segment.

@@ -6,12 +6,24 @@ import (
 	"sync/atomic"
 )
 
-// Watcher is told that something in a partition has moved: its end offset, high
-// watermark, last stable offset or start offset, or its role. token is what the
-// watcher gave with Watch, by which it knows the partition. Moved says nothing
-// about what has moved, may come without need, and must not block: a fetch
-// session sets a bit and wakes its fetch if there is one.
-type Watcher interface{ Moved(token uint32) }
+// Watcher is told that something in a partition has moved. token is what the watcher
+// gave with Watch, by which it knows the partition. Moved says nothing about what has
+// moved but whether it is what the watcher waits for, may come without need, and must
+// not block: a fetch session sets a bit and, if it waits for that, wakes its fetch.
+type Watcher interface {
+	Moved(token uint32, awaited bool)
+}
+
+// Moves are kinds of what moves in a partition. For what is none of these, a role or the
+// start of a log, all watchers wait.
+type Moves uint8
+
+const (
+	Appends Moves = 1 << iota // the end offset: for those who read what is not committed
+	Commits                   // the high watermark and the last stable offset
+
+	allMoves = Appends | Commits
+)
 
 // watchers are those who watch one partition. Moving is frequent and watching is
 // not: the list is replaced whenever it changes, and read without a lock.
@@ -23,22 +35,24 @@ type watchers struct {
 type watch struct {
 	watcher Watcher
 	token   uint32
+	awaited Moves
 }
 
-// Watch has w told about every move from now on. If the partition is deleted or
+// Watch has w told about every move from now on, but of appends only if it waits for
+// them. If the partition is deleted or
 // its directory fails, w is told, at once if that has happened already, and never
 // again by this Partition.
-func (p *Partition) Watch(w Watcher, token uint32) {
-	p.watchers.update(func(list []watch) []watch { return append(list, watch{w, token}) })
+func (p *Partition) Watch(w Watcher, token uint32, awaited Moves) {
+	p.watchers.update(func(list []watch) []watch { return append(list, watch{w, token, awaited}) })
 	if p.role.Load().gone != nil {
-		w.Moved(token)
+		w.Moved(token, true)
 	}
 }
 
 // Unwatch ends it. A call that is under way may still come.
 func (p *Partition) Unwatch(w Watcher, token uint32) {
 	p.watchers.update(func(list []watch) []watch {
-		if i := slices.Index(list, watch{w, token}); i >= 0 {
+		if i := slices.IndexFunc(list, func(l watch) bool { return l.watcher == w && l.token == token }); i >= 0 {
 			list[i] = list[len(list)-1]
 			list[len(list)-1] = watch{}
 			list = list[:len(list)-1]
@@ -58,10 +72,14 @@ func (ws *watchers) update(change func([]watch) []watch) {
 	ws.list.Store(&list)
 }
 
-func (ws *watchers) moved() {
+// moved tells the watchers. Appends mean nothing to those who do not wait for them.
+func (ws *watchers) moved(what Moves) {
 	if list := ws.list.Load(); list != nil {
 		for _, w := range *list {
-			w.watcher.Moved(w.token)
+			awaited := w.awaited&what != 0 || what == allMoves
+			if awaited || what != Appends {
+				w.watcher.Moved(w.token, awaited)
+			}
 		}
 	}
 }

@@ -198,11 +198,16 @@ func bytesOf(t testing.TB, r *commitlog.Range) []byte {
 type recorder struct {
 	mu    sync.Mutex
 	moved map[uint32]int
+	noted []uint32 // what it did not wait for
 }
 
-func (r *recorder) Moved(token uint32) {
+func (r *recorder) Moved(token uint32, awaited bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !awaited {
+		r.noted = append(r.noted, token)
+		return
+	}
 	if r.moved == nil {
 		r.moved = map[uint32]int{}
 	}

@@ -183,7 +183,13 @@ func (h *fetchRecords) code(version int16, err error) int16 {
 type hosted struct{ *replica.Partition }
 
 // Watch implements fetch.Partition.
-func (p hosted) Watch(w fetch.Watcher, token uint32) { p.Partition.Watch(w, token) }
+func (p hosted) Watch(w fetch.Watcher, token uint32, follower bool) {
+	awaited := replica.Commits
+	if follower {
+		awaited = replica.Appends
+	}
+	p.Partition.Watch(w, token, awaited)
+}
 
 // Unwatch implements fetch.Partition.
 func (p hosted) Unwatch(w fetch.Watcher, token uint32) { p.Partition.Unwatch(w, token) }

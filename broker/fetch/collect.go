@@ -145,7 +145,7 @@ func (c *collector) again() {
 func (c *collector) putAside() {
 	for _, t := range c.places {
 		if c.set.entries[t].partition != nil && c.set.arm(t) {
-			c.set.Moved(t) // as it may have, between the read and the watch
+			c.set.Moved(t, true) // as it may have, between the read and the watch
 		}
 	}
 	if !c.full {

@@ -69,7 +69,7 @@ func (p *fakePartition) Read(r ReadRequest) (ReadResult, error) {
 
 func (p *fakePartition) Continues(commitlog.Range, int64) bool { return false }
 
-func (p *fakePartition) Watch(w Watcher, token uint32) {
+func (p *fakePartition) Watch(w Watcher, token uint32, _ bool) {
 	if f := p.onWatch; f != nil {
 		p.onWatch = nil
 		f()
@@ -98,7 +98,7 @@ func (p *fakePartition) change(f func()) {
 	told := maps.Clone(p.watches)
 	p.mu.Unlock()
 	for k := range told {
-		k.w.Moved(k.token)
+		k.w.Moved(k.token, true)
 	}
 }
 

@@ -141,18 +141,19 @@ type Partition interface {
 	// range, which Read does not return with it.
 	Continues(r commitlog.Range, end int64) bool
 	// Watch has w told whenever the partition has moved: records appended, high
-	// watermark, last stable offset or log start changed, its role changed, or it
-	// went away.
-	Watch(w Watcher, token uint32)
+	// watermark, last stable offset or log start changed, its role changed, or it went
+	// away. A follower waits for records, others for what is committed.
+	Watch(w Watcher, token uint32, follower bool)
 	// Unwatch ends one Watch of the same arguments (there may be two for a moment);
 	// w may call it while it is being told.
 	Unwatch(w Watcher, token uint32)
 }
 
 // Watcher is told of movements, outside of the partition's locks. Moved does not
-// block.
+// block. If they are not what the watcher waits for, as when others have what a follower
+// has read already, they are worth telling, and not waking for.
 type Watcher interface {
-	Moved(token uint32)
+	Moved(token uint32, awaited bool)
 }
 
 // Lookup finds a partition, by its topic's id or by its name. It returns the name

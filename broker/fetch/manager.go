@@ -95,6 +95,7 @@ func (m *Manager) Fetch(ctx context.Context, req *Request) Response {
 // session if it is to and there is room.
 func (m *Manager) full(ctx context.Context, req *Request, keep bool) Response {
 	set := newSet(req.ByID, len(req.Partitions))
+	set.follower = req.Reader.IsFollower()
 	for i := range req.Partitions {
 		set.put(&req.Partitions[i])
 	}

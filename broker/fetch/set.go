@@ -47,16 +47,27 @@ func (e *entry) key() Key {
 type set struct {
 	byID    bool
 	entries []entry
-	topics  map[Key]*topic         // by topicKey
-	index   map[partitionID]uint32 // tokens
-	spare   []uint32               // unused positions in entries
+	// follower says that the reader waits for records that are not committed yet.
+	follower bool
+	topics   map[Key]*topic         // by topicKey
+	index    map[partitionID]uint32 // tokens
+	spare    []uint32               // unused positions in entries
 
 	mu      sync.Mutex
-	queued  []bool      // by token: is in queue
+	queued  []queued    // by token
 	watched []Partition // by token: who tells when it moves, nil if nobody does
 	queue   []uint32    // whom to look at, in this order
 	wake    chan struct{}
 }
+
+// queued is whether, and how urgently, a partition is in the queue.
+type queued uint8
+
+const (
+	notQueued queued = iota
+	noted            // it can wait for the next pass
+	due
+)
 
 func newSet(byID bool, size int) *set {
 	return &set{
@@ -64,7 +75,7 @@ func newSet(byID bool, size int) *set {
 		entries: make([]entry, 0, size),
 		topics:  map[Key]*topic{},
 		index:   make(map[partitionID]uint32, size),
-		queued:  make([]bool, 0, size),
+		queued:  make([]queued, 0, size),
 		watched: make([]Partition, 0, size),
 		queue:   make([]uint32, 0, size),
 		wake:    make(chan struct{}, 1),
@@ -109,7 +120,7 @@ func (s *set) free() uint32 {
 	s.entries = append(s.entries, entry{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queued = append(s.queued, false)
+	s.queued = append(s.queued, notQueued)
 	s.watched = append(s.watched, nil)
 	return uint32(len(s.entries) - 1)
 }
@@ -147,10 +158,10 @@ func (s *set) enqueue(tokens ...uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range tokens {
-		if !s.queued[t] {
-			s.queued[t] = true
+		if s.queued[t] == notQueued {
 			s.queue = append(s.queue, t)
 		}
+		s.queued[t] = due
 	}
 }
 
@@ -158,9 +169,9 @@ func (s *set) enqueue(tokens ...uint32) {
 func (s *set) requeue(tokens []uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tokens = slices.DeleteFunc(slices.Clone(tokens), func(t uint32) bool { return s.queued[t] })
+	tokens = slices.DeleteFunc(slices.Clone(tokens), func(t uint32) bool { return s.queued[t] != notQueued })
 	for _, t := range tokens {
-		s.queued[t] = true
+		s.queued[t] = due
 	}
 	s.queue = append(tokens, s.queue...)
 }
@@ -171,7 +182,7 @@ func (s *set) take(into []uint32) []uint32 {
 	defer s.mu.Unlock()
 	into = append(into[:0], s.queue...)
 	for _, t := range into {
-		s.queued[t] = false
+		s.queued[t] = notQueued
 	}
 	s.queue = s.queue[:0]
 	select { // what it would wake for is in hand
@@ -185,18 +196,22 @@ func (s *set) take(into []uint32) []uint32 {
 // yet, it ends the watch: nobody seems to be there, and the sessions of consumers
 // that have gone must not cost every append a call. The next look at the
 // partition, which is due, takes up the watch again.
-func (s *set) Moved(token uint32) {
+func (s *set) Moved(token uint32, awaited bool) {
 	var unheard Partition
 	s.mu.Lock()
-	if s.queued[token] {
-		unheard, s.watched[token] = s.watched[token], nil
-	} else {
-		s.queued[token] = true
+	if s.queued[token] == notQueued {
+		s.queued[token] = noted
 		s.queue = append(s.queue, token)
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	if awaited {
+		if s.queued[token] == due {
+			unheard, s.watched[token] = s.watched[token], nil
+		}
+		s.queued[token] = due
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
 	}
 	s.mu.Unlock()
 	if unheard != nil {
@@ -217,7 +232,7 @@ func (s *set) arm(token uint32) bool {
 	if was != nil {
 		return false
 	}
-	p.Watch(s, token)
+	p.Watch(s, token, s.follower)
 	s.mu.Lock()
 	s.watched[token] = p
 	s.mu.Unlock()

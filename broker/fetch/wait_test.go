@@ -301,8 +301,8 @@ func TestToldWhileTheWatchBegins(t *testing.T) {
 	s.entries[0].partition = p
 	s.take(nil)
 	p.onWatch = func() {
-		s.Moved(0)
-		s.Moved(0)
+		s.Moved(0, true)
+		s.Moved(0, true)
 	}
 	s.arm(0)
 	s.arm(0)
@@ -312,5 +312,32 @@ func TestToldWhileTheWatchBegins(t *testing.T) {
 	s.close()
 	if len(p.watches) != 0 {
 		t.Errorf("%d watches of a set that is closed", len(p.watches))
+	}
+}
+
+// TestNotedMovesWait: what a fetch does not wait for does not end it, is told with its
+// response all the same, and does not keep it from hearing of what it waits for.
+func TestNotedMovesWait(t *testing.T) {
+	s := newSet(false, 1)
+	s.put(&all("t", 1, 0)[0])
+	p := &fakePartition{}
+	s.entries[0].partition = p
+	s.take(nil)
+	s.arm(0)
+	s.Moved(0, false)
+	s.Moved(0, false)
+	if len(s.wake) > 0 || len(p.watches) != 1 {
+		t.Errorf("noted: %d wake-ups, %d watches", len(s.wake), len(p.watches))
+	}
+	s.Moved(0, true)
+	if len(s.wake) != 1 || len(p.watches) != 1 {
+		t.Errorf("awaited: %d wake-ups, %d watches", len(s.wake), len(p.watches))
+	}
+	if queue := s.take(nil); len(queue) != 1 {
+		t.Errorf("queue %v", queue)
+	}
+	s.Moved(0, false)
+	if queue := s.take(nil); len(queue) != 1 || len(s.wake) > 0 {
+		t.Errorf("noted after the awaited: queue %v, %d wake-ups", queue, len(s.wake))
 	}
 }
