@@ -18,8 +18,8 @@ type ISRResult struct {
 	// set. It wraps one of kerr: UnknownTopicID, UnknownTopicOrPartition, NotController
 	// (the leader knows more than this controller), FencedLeaderEpoch,
 	// InvalidUpdateVersion (there is another state, which brokers are told), InvalidRequest,
-	// or IneligibleReplica (a member of the ISR is not alive, or about to go); or ZooKeeper
-	// failed.
+	// or IneligibleReplica (a new member of the ISR is not alive, or about to go, or has
+	// registered anew); or ZooKeeper failed.
 	Err error
 }
 
@@ -121,7 +121,7 @@ func (t *term) alterPartition(w *isrWrites, sender int32, c *ISRChange, result *
 		result.Err = kerr.NotController
 		return
 	}
-	next, write, err := c.apply(sender, p.state, p.zkVersion, p.assignment.Replicas, t.st.staying)
+	next, write, err := c.apply(sender, p.state, p.zkVersion, p.assignment.Replicas, t.st.stayingIn)
 	if err != nil {
 		t.logger.Info("refused a change of an ISR", "partition", p.TopicPartition, "broker", sender, "error", err,
 			"asked for", c.ISR, "leader epoch", c.LeaderEpoch, "partition epoch", c.PartitionEpoch,

@@ -17,7 +17,10 @@ type ISRChange struct {
 	LeaderEpoch    int32
 	PartitionEpoch int32 // of the state that the leader knows: its ZooKeeper version
 	ISR            []int32
-	Recovering     bool // KIP-704: the leader was chosen outside the ISR, and has not recovered
+	// BrokerEpochs are the registrations in which the leader has last heard of the members
+	// of ISR, −1 if it cannot say (KIP-903); nil if it says nothing.
+	BrokerEpochs []int64
+	Recovering   bool // KIP-704: the leader was chosen outside the ISR, and has not recovered
 }
 
 // apply judges whether a broker may change the ISR of a partition, by the rules of
@@ -25,12 +28,14 @@ type ISRChange struct {
 // on ZooKeeper does not look whether the sender leads and whether the ISR consists of
 // replicas; Kafka on KRaft does, and so do we, with KRaft's error. Whether brokers mean
 // to stay we ask of those only that join the ISR (KIP-841): a leader that is about to
-// shut down could else never let a replica join that can take over.
+// shut down could else never let a replica join that can take over. So with their
+// registrations (KIP-903, which Kafka has on KRaft): who has restarted since the leader
+// heard of it may have lost what it had.
 //
 // It returns the state to be written, with the controller epoch as it was, and false
 // if the partition is in that state already, as when the reply to the same request was
 // lost. Nothing of the old state is changed or shared.
-func (c *ISRChange) apply(sender int32, now zkmeta.PartitionState, partitionEpoch int32, replicas []int32, staying func(broker int32) bool) (next zkmeta.PartitionState, write bool, err error) {
+func (c *ISRChange) apply(sender int32, now zkmeta.PartitionState, partitionEpoch int32, replicas []int32, staying func(broker int32, epoch int64) bool) (next zkmeta.PartitionState, write bool, err error) {
 	next = now
 	next.ISR, next.Recovering = slices.Clone(c.ISR), c.Recovering
 	switch {
@@ -48,10 +53,21 @@ func (c *ISRChange) apply(sender int32, now zkmeta.PartitionState, partitionEpoc
 		return now, false, kerr.InvalidRequest
 	case !validISR(c.ISR, now.Leader, replicas):
 		return now, false, kerr.InvalidRequest
-	case slices.ContainsFunc(c.ISR, func(id int32) bool { return !slices.Contains(now.ISR, id) && !staying(id) }):
-		return now, false, kerr.IneligibleReplica
+	}
+	for i, id := range c.ISR {
+		if !slices.Contains(now.ISR, id) && !staying(id, c.brokerEpoch(i)) {
+			return now, false, kerr.IneligibleReplica
+		}
 	}
 	return next, true, nil
+}
+
+// brokerEpoch is that of a member of the ISR, −1 if the leader does not say.
+func (c *ISRChange) brokerEpoch(i int) int64 {
+	if i < len(c.BrokerEpochs) {
+		return c.BrokerEpochs[i]
+	}
+	return -1
 }
 
 // validISR says whether an ISR consists of replicas, each of them once, and has the

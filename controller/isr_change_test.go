@@ -11,7 +11,8 @@ import (
 )
 
 // What becomes of a leader's request: the partition is led by 1 in leader epoch 5 and
-// partition epoch 7, with the ISR 1,2 of the replicas 1,2,3,4. Broker 4 does not stay.
+// partition epoch 7, with the ISR 1,2 of the replicas 1,2,3,4. Broker 4 does not
+// stay, and those of broker epoch 69 have restarted.
 func TestISRChange(t *testing.T) {
 	now := zkmeta.PartitionState{Leader: 1, LeaderEpoch: 5, ISR: []int32{1, 2}, ControllerEpoch: 3}
 	recovering := now
@@ -19,6 +20,7 @@ func TestISRChange(t *testing.T) {
 	change := func(leaderEpoch, partitionEpoch int32, isr ...int32) ISRChange {
 		return ISRChange{LeaderEpoch: leaderEpoch, PartitionEpoch: partitionEpoch, ISR: isr}
 	}
+	heard := func(c ISRChange, epochs ...int64) ISRChange { c.BrokerEpochs = epochs; return c }
 	inRecovery := func(c ISRChange) ISRChange { c.Recovering = true; return c }
 	for _, tt := range []struct {
 		name   string
@@ -48,6 +50,9 @@ func TestISRChange(t *testing.T) {
 		{"of nobody", 1, now, change(5, 7), false, kerr.InvalidRequest},
 		{"a replica that goes", 1, now, change(5, 7, 1, 2, 4), false, kerr.IneligibleReplica},
 		{"a replica that goes, from an older state", 1, now, change(5, 6, 1, 2, 4), false, kerr.InvalidUpdateVersion},
+		{"a replica that has restarted", 1, now, heard(change(5, 7, 1, 2, 3), 50, 60, 69), false, kerr.IneligibleReplica},
+		{"a replica that has not", 1, now, heard(change(5, 7, 1, 2, 3), 50, 60, 70), true, nil},
+		{"a member that has restarted", 1, now, heard(change(5, 7, 1, 2, 3), 50, 69, 70), true, nil},
 		{"back to recovering", 1, now, inRecovery(change(5, 7, 1)), false, kerr.InvalidRequest},
 		{"has recovered", 1, recovering, change(5, 7, 1), true, nil},
 		{"has recovered, and grows", 1, recovering, change(5, 7, 1, 2), true, nil},
@@ -57,7 +62,7 @@ func TestISRChange(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			before := tt.now
 			before.ISR = slices.Clone(tt.now.ISR)
-			next, write, err := tt.change.apply(tt.sender, tt.now, 7, []int32{1, 2, 3, 4}, func(id int32) bool { return id != 4 })
+			next, write, err := tt.change.apply(tt.sender, tt.now, 7, []int32{1, 2, 3, 4}, func(id int32, epoch int64) bool { return id != 4 && epoch != 69 })
 			if write != tt.write || err != tt.err {
 				t.Errorf("write %v, error %v; want %v, %v", write, err, tt.write, tt.err)
 			}
@@ -76,7 +81,7 @@ func TestISRChange(t *testing.T) {
 	// Members that are about to go may stay where they are: among them the leader, which
 	// others are to take over from.
 	c := change(5, 7, 1, 2, 3)
-	if _, write, err := c.apply(1, now, 7, []int32{1, 2, 3}, func(id int32) bool { return id == 3 }); !write || err != nil {
+	if _, write, err := c.apply(1, now, 7, []int32{1, 2, 3}, func(id int32, _ int64) bool { return id == 3 }); !write || err != nil {
 		t.Errorf("write %v, error %v", write, err)
 	}
 }

@@ -114,6 +114,11 @@ func (s *state) staying(id int32) bool {
 	return live && !b.shuttingDown
 }
 
+// stayingIn is staying of a broker in a registration, −1 for any.
+func (s *state) stayingIn(id int32, epoch int64) bool {
+	return s.staying(id) && (epoch < 0 || epoch == s.brokers[id].Epoch)
+}
+
 // liveReplica is online for the replicas of one partition.
 func (s *state) liveReplica(p *partition) func(int32) bool {
 	return func(id int32) bool { return s.online(id, p.TopicPartition) }

@@ -39,7 +39,7 @@ func (h *alterPartition) handle(ctx context.Context, r *server.Request, req *kms
 }
 
 // isrChanges lists what is asked for, partition by partition. Before version 2 topics
-// are named, since then they have ids. The broker epochs of version 3 are for KRaft.
+// are named, since then they have ids. Members come with broker epochs since version 3.
 func isrChanges(req *kmsg.AlterPartitionRequest) []controller.ISRChange {
 	var changes []controller.ISRChange
 	for i := range req.Topics {
@@ -53,6 +53,7 @@ func isrChanges(req *kmsg.AlterPartitionRequest) []controller.ISRChange {
 			}
 			for _, member := range p.NewEpochISR {
 				c.ISR = append(c.ISR, member.BrokerID)
+				c.BrokerEpochs = append(c.BrokerEpochs, member.BrokerEpoch)
 			}
 			changes = append(changes, c)
 		}
