@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -244,6 +246,75 @@ func TestPendingMembersCount(t *testing.T) {
 		log, _ := p.Log()
 		if hw := log.HighWatermark(); hw != 0 {
 			t.Errorf("high watermark %d", hw)
+		}
+	})
+}
+
+// A follower that comes while another proposal is on its way joins after it, and one that
+// the controller has refused is proposed again when ISRs are reviewed: neither comes by
+// itself a second time where nothing happens.
+func TestFollowersThatCannotJoinAtOnce(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprint("refused ", refused), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.view.Apply(cluster.Update{ControllerID: self, Brokers: []cluster.Broker{{ID: self}, {ID: 2}, {ID: 3}}})
+				refusals := 0
+				w.asks(&askedController{answer: func(_ context.Context, _ int, req *kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error) {
+					time.Sleep(time.Second)
+					joining := req.Topics[0].Partitions[0].NewEpochISR
+					if last := joining[len(joining)-1]; last.BrokerID == 3 && last.BrokerEpoch != 30 {
+						t.Errorf("broker 3 was heard of in epoch %d", last.BrokerEpoch)
+					} else if refused && last.BrokerID == 3 && refusals == 0 {
+						refusals++
+						return answerWith(req, kerr.IneligibleReplica.Code), nil
+					}
+					return answerWith(req, 0), nil
+				}})
+				p := w.leads(t0, 4, 1, 2, 3)
+				propose(p, 1)
+				time.Sleep(2 * time.Second)
+				mustAppend(t, p, produce, batch(t, 1000, 4))
+				mustRead(t, p, fetchOf(2, 4, 20))
+				mustRead(t, p, fetchOf(3, 4, 30))
+				time.Sleep(3 * time.Second)
+				if refused {
+					w.replicas.shared.lagMax = time.Minute
+					ctx, cancel := context.WithCancel(t.Context())
+					var reviewing sync.WaitGroup
+					reviewing.Go(func() { w.replicas.reviewISRs(ctx) })
+					time.Sleep(40 * time.Second)
+					cancel()
+					reviewing.Wait()
+				}
+				synctest.Wait()
+				if r := p.role.Load(); !slices.Equal(r.isr, []int32{1, 2, 3}) || r.pending != nil {
+					t.Errorf("ISR %v, pending %v", r.isr, r.pending)
+				}
+			})
+		})
+	}
+}
+
+// A follower that has left because it lacks something does not come back before it has
+// fetched, though it has all that is committed.
+func TestLaggardStaysOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.configure("t", func(cfg *config.Topic) { cfg.MinInsyncReplicas = 2 }) // nothing is committed without it
+		w.asks(&askedController{answer: func(_ context.Context, _ int, req *kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error) {
+			return answerWith(req, 0), nil
+		}})
+		p := w.leads(t0, 4, 1, 2)
+		mustAppend(t, p, produce, batch(t, 1000, 3))
+		mustRead(t, p, fetchOf(2, 3, 20))
+		mustAppend(t, p, produce, batch(t, 1003, 1))
+		propose(p, 1)
+		synctest.Wait()
+		p.addCaughtUp()
+		synctest.Wait()
+		if r := p.role.Load(); !slices.Equal(r.isr, []int32{1}) || r.pending != nil {
+			t.Errorf("ISR %v, pending %v", r.isr, r.pending)
 		}
 	})
 }

@@ -104,6 +104,18 @@ func (fs *followers) find(id int32) *follower {
 	return nil
 }
 
+// at returns the followers whose logs end at an offset.
+func (fs *followers) at(offset int64) (ids []int32) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for i := range fs.all {
+		if fs.all[i].end == offset {
+			ids = append(ids, fs.all[i].id)
+		}
+	}
+	return ids
+}
+
 // appended notes an append at an offset.
 func (fs *followers) appended(offset int64) {
 	if fs == nil {

@@ -42,6 +42,34 @@ func (p *Partition) dropLaggards(now time.Time) {
 	}
 }
 
+// addCaughtUp proposes an ISR with those who have everything and may join it. Mostly a follower's fetch
+// sees to that; but one that comes while another proposal is on its way, or before this
+// broker has heard that the follower lives, does not, nor does one whose proposal the
+// controller has refused. The follower does not come again: where nothing happens it is
+// silent in its fetch session. Kafka need not look, because its followers fetch each
+// partition again and again. (A follower that lacks something comes again, or has left
+// for that reason.)
+//
+// What is known of the follower may be older than its last crash. The controller knows by
+// the broker epoch that goes with the proposal (KIP-903).
+func (p *Partition) addCaughtUp() {
+	caughtUp := func(r *role) []int32 {
+		next := r.isr[:len(r.isr):len(r.isr)]
+		for _, id := range r.followers.at(r.log.EndOffset()) {
+			if p.joins(r, id) {
+				next = append(next, id)
+			}
+		}
+		if len(next) == len(r.isr) {
+			return nil
+		}
+		return next
+	}
+	if r := p.role.Load(); r.leading && r.gone == nil && r.pending == nil && r.followers != nil && len(r.isr) < len(r.replicas) {
+		p.proposeISR(caughtUp)
+	}
+}
+
 // isrAnswer is what the controller says to a proposal.
 type isrAnswer int8
 
@@ -78,5 +106,8 @@ func (p *Partition) isrAnswered(asked *role, answer isrAnswer, isr []int32, part
 	if moved {
 		p.wake(&next)
 		p.watchers.moved(Commits)
+	}
+	if answer == isrDecided {
+		p.addCaughtUp() // others, who have fetched meanwhile
 	}
 }

@@ -109,8 +109,8 @@ func (r *Replicas) Start(context.Context) error {
 	return nil
 }
 
-// reviewISRs has followers that lag leave the ISR. They are looked for twice in the
-// time that they may lag.
+// reviewISRs has followers that lag leave the ISR, and those join that were not let in
+// when they came. They are looked for twice in the time that they may lag.
 func (r *Replicas) reviewISRs(ctx context.Context) {
 	ticker := time.NewTicker(max(r.shared.lagMax/2, time.Millisecond))
 	defer ticker.Stop()
@@ -121,6 +121,7 @@ func (r *Replicas) reviewISRs(ctx context.Context) {
 		case now := <-ticker.C:
 			for p := range r.table.all() {
 				p.dropLaggards(now)
+				p.addCaughtUp()
 			}
 			if r.lookAgain != nil && r.refusals.settle(r.view.Snapshot(), r.broker) {
 				r.lookAgain()
