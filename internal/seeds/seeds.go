@@ -14,6 +14,13 @@ func PowerLoss(t *testing.T, from, n uint64) (uint64, uint64) {
 	return number(t, "GRACCHUS_POWERLOSS_FROM", from), number(t, "GRACCHUS_POWERLOSS_SEEDS", n)
 }
 
+// Cluster is PowerLoss for tests of clusters: GRACCHUS_CLUSTER_FROM and
+// GRACCHUS_CLUSTER_SEEDS.
+func Cluster(t *testing.T, from, n uint64) (uint64, uint64) {
+	t.Helper()
+	return number(t, "GRACCHUS_CLUSTER_FROM", from), number(t, "GRACCHUS_CLUSTER_SEEDS", n)
+}
+
 func number(t *testing.T, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)
