@@ -54,6 +54,7 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 	properties := map[string]string{
 		"replica.lag.time.max.ms":              "3000",
 		"replica.socket.timeout.ms":            "2000", // else a half-open connection to a leader takes 30 s
+		"request.timeout.ms":                   "5000", // which a broker that cannot hand over waits for
 		"controlled.shutdown.retry.backoff.ms": "500",
 	}
 	if seed%3 == 0 {
@@ -132,6 +133,7 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 		for _, l := range lanes {
 			if rest := l.rest(); rest != "" {
 				t.Log(rest)
+				s.noteRecords(l)
 			}
 		}
 	}
@@ -144,6 +146,11 @@ func (s *simulation) broker(id int32) bool { return s.brokers[id-1].broker() != 
 // flush.messages=1 acknowledged records outlive that only if the others have gone on
 // without it before it is back, and it has caught up before the next does.
 func (s *simulation) losePower(b *simBroker) bool {
+	// What was held up by the last faults may still take somebody out of the ISR.
+	time.Sleep(2 * time.Second)
+	if !s.settled() {
+		return false
+	}
 	b.powerOff(s.random(100))
 	s.note("%s loses its power, alone", b.name())
 	ok := s.within(simSessionTimeout+3*time.Second, "leaders elsewhere", func() bool {

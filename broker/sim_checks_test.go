@@ -186,7 +186,7 @@ func (s *simulation) checkRecords(partition int32, log []byte, lanes []*lane) {
 		for _, batch := range l.sent[:l.acked] {
 			for i := range uint32(batch.count) {
 				where, there := at[l.number][batch.first+i]
-				if !there || where != batch.offset+int64(i) {
+				if !there || batch.offset >= 0 && where != batch.offset+int64(i) {
 					found := "is not there"
 					if there {
 						found = fmt.Sprint("is at ", where)
@@ -195,5 +195,27 @@ func (s *simulation) checkRecords(partition int32, log []byte, lanes []*lane) {
 				}
 			}
 		}
+	}
+}
+
+// noteRecords writes down what the replicas have of the batches that a producer waits for,
+// and of the last ones that were acknowledged to it.
+func (s *simulation) noteRecords(l *lane) {
+	for _, batch := range l.sent[max(0, l.acked-2):] {
+		s.note("producer %d of partition %d: records %d to %d, offset %d", l.id, l.partition, batch.first, batch.first+uint32(batch.count)-1, batch.offset)
+	}
+	for _, b := range s.brokers {
+		var found []string
+		for log := logOf(b.disk, l.partition); len(log) > 0; {
+			var batch record.Batch
+			var err error
+			if batch, log, err = record.Next(log); err != nil {
+				break
+			}
+			if batch.ProducerID() == l.id {
+				found = append(found, fmt.Sprintf("%d to %d at %d in epoch %d", batch.BaseSequence(), batch.LastSequence(), batch.BaseOffset(), batch.LeaderEpoch()))
+			}
+		}
+		s.note("  broker %d has %d batches: %s", b.id, len(found), strings.Join(found[max(0, len(found)-7):], "; "))
 	}
 }

@@ -184,8 +184,9 @@ func (b *simBroker) restart() {
 	b.start()
 }
 
-// stopLimit is how long a broker may take to stop, whatever is cut.
-const stopLimit = 30 * time.Second
+// stopLimit is how long a broker may take to stop, whatever is cut: it tries three times
+// to hand over, and each time waits for a connection.
+const stopLimit = time.Minute
 
 // broker is the one that runs, nil if none has started.
 func (b *simBroker) broker() *Broker {

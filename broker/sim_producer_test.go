@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -27,8 +28,9 @@ type lane struct {
 	mu     sync.Mutex
 	sent   []sentBatch
 	acked  int // batches, all before the others
+	gaps   int // how often in a row the first of the others was out of order
 	last   error
-	errors map[string]int
+	failed map[string]int
 }
 
 // sentBatch holds records first to first+count−1 of its lane.
@@ -36,11 +38,11 @@ type sentBatch struct {
 	bytes  []byte
 	first  uint32
 	count  int32
-	offset int64 // of the first record, once it is acknowledged
+	offset int64 // of the first record, once it is acknowledged; −1 if that was never said
 }
 
 func newLane(s *simulation, number uint32, partition int32) *lane {
-	return &lane{s: s, number: number, partition: partition, rnd: s.random(1000 + uint64(number)), wire: wire{process: s.clients}, errors: map[string]int{}}
+	return &lane{s: s, number: number, partition: partition, rnd: s.random(1000 + uint64(number)), wire: wire{process: s.clients}, failed: map[string]int{}}
 }
 
 const window = 4
@@ -59,7 +61,7 @@ func (l *lane) run(stop <-chan struct{}) {
 		l.wire.close()
 		l.mu.Lock()
 		l.last = err
-		l.errors[err.Error()]++
+		l.failed[err.Error()]++
 		l.mu.Unlock()
 		time.Sleep(time.Duration(20+l.rnd.IntN(200)) * time.Millisecond)
 		if closed(l.s.abandoned) {
@@ -93,6 +95,11 @@ func (l *lane) burst(stop <-chan struct{}) (done bool, err error) {
 	}
 	if err := l.wire.open(leader); err != nil {
 		return false, err
+	}
+	if l.gaps >= 3 {
+		if err := l.skip(); err != nil {
+			return false, err
+		}
 	}
 	next := l.acked // of what is sent over this connection
 	for {
@@ -177,13 +184,37 @@ func (l *lane) receive() error {
 	}
 	p := resp.Topics[0].Partitions[0]
 	if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+		if errors.Is(err, kerr.OutOfOrderSequenceNumber) {
+			l.gaps++
+		}
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sent[l.acked].offset = p.BaseOffset
 	l.acked++
+	l.gaps = 0
 	return nil
+}
+
+// skip sends the last batch instead of the first. As in Kafka, whose files these are, a
+// snapshot of the producers has no more than the last batch of each; after a start from it
+// a batch before that is out of order, not a duplicate. If the last is one, all are there.
+func (l *lane) skip() error {
+	l.mu.Lock()
+	acked, last := l.acked, len(l.sent)-1
+	l.acked = last
+	l.mu.Unlock()
+	err := l.wire.send(l.request(l.sent[last].bytes))
+	if err == nil {
+		err = l.receive()
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.acked, l.gaps = acked, 0
+		l.mu.Unlock()
+	}
+	return err
 }
 
 // acknowledged is how many batches were, so far.
@@ -200,5 +231,5 @@ func (l *lane) rest() string {
 	if l.acked == len(l.sent) {
 		return ""
 	}
-	return fmt.Sprintf("producer %d of partition %d has %d of %d batches acknowledged; last error: %v; all: %v", l.number, l.partition, l.acked, len(l.sent), l.last, l.errors)
+	return fmt.Sprintf("producer %d of partition %d has %d of %d batches acknowledged; last error: %v; all: %v", l.number, l.partition, l.acked, len(l.sent), l.last, l.failed)
 }
