@@ -258,6 +258,7 @@ func TestFollowersThatCannotJoinAtOnce(t *testing.T) {
 		t.Run(fmt.Sprint("refused ", refused), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
+				w.replicas.shared.lagMax = time.Minute
 				w.view.Apply(cluster.Update{ControllerID: self, Brokers: []cluster.Broker{{ID: self}, {ID: 2}, {ID: 3}}})
 				refusals := 0
 				w.asks(&askedController{answer: func(_ context.Context, _ int, req *kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error) {
@@ -279,7 +280,6 @@ func TestFollowersThatCannotJoinAtOnce(t *testing.T) {
 				mustRead(t, p, fetchOf(3, 4, 30))
 				time.Sleep(3 * time.Second)
 				if refused {
-					w.replicas.shared.lagMax = time.Minute
 					ctx, cancel := context.WithCancel(t.Context())
 					var reviewing sync.WaitGroup
 					reviewing.Go(func() { w.replicas.reviewISRs(ctx) })
