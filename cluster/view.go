@@ -110,7 +110,8 @@ func (m *merger) merge(u TopicUpdate) {
 		}
 	}
 	before := len(known)
-	partitions := m.mergePartitions(u.Name, known, u.Partitions)
+	ordered := existed && !u.ID.IsZero() && u.ID == old.ID
+	partitions := m.mergePartitions(u.Name, known, u.Partitions, ordered)
 	if existed && (old.ID != id || len(partitions) == 0) {
 		m.drop(old)
 		before = 0
@@ -128,7 +129,11 @@ func onlyDeletions(partitions []Partition) bool {
 // mergePartitions merges two lists into a new one ordered by partition. changes
 // comes in any order (Kafka's controller sends hash order); of two entries for
 // one partition the later wins.
-func (m *merger) mergePartitions(topic string, old, changes []Partition) []Partition {
+//
+// ordered says that the partition epochs tell which state is newer. An older one may
+// come later: what the controller has sent over a connection that broke may still be on
+// its way when it has said the same and more over the next.
+func (m *merger) mergePartitions(topic string, old, changes []Partition, ordered bool) []Partition {
 	slices.SortStableFunc(changes, func(a, b Partition) int { return cmp.Compare(a.ID, b.ID) })
 	out := make([]Partition, 0, len(old)+len(changes))
 	for i, p := range changes {
@@ -139,6 +144,9 @@ func (m *merger) mergePartitions(topic string, old, changes []Partition) []Parti
 		out = append(out, old[:n]...)
 		old = old[n:]
 		if known {
+			if ordered && p.Leader != LeaderDeleting && p.PartitionEpoch < old[0].PartitionEpoch {
+				p = old[0]
+			}
 			old = old[1:]
 		}
 		switch {

@@ -19,6 +19,11 @@ func partition(id, leader, epoch int32) cluster.Partition {
 	return cluster.Partition{ID: id, Leader: leader, LeaderEpoch: epoch, ISR: []int32{1}, Replicas: []int32{1}}
 }
 
+func inEpoch(epoch int32, p cluster.Partition) cluster.Partition {
+	p.PartitionEpoch = epoch
+	return p
+}
+
 func topic(name string, id protocol.TopicID, partitions ...cluster.Partition) cluster.TopicUpdate {
 	return cluster.TopicUpdate{Name: name, ID: id, Partitions: partitions}
 }
@@ -38,6 +43,23 @@ func TestApplyMerges(t *testing.T) {
 				{topic("a", idA, partition(2, 1, 0), partition(1, 2, 1))},
 			},
 			want: map[string]map[int32]int32{"a": {0: 1, 1: 2, 2: 1}},
+		},
+		{
+			name: "an older state that comes later changes nothing",
+			updates: [][]cluster.TopicUpdate{
+				{topic("a", idA, inEpoch(4, partition(0, 1, 2)), inEpoch(4, partition(1, 1, 2)))},
+				{topic("a", idA, inEpoch(3, partition(0, 2, 1)), inEpoch(4, partition(1, 2, 2)))},
+			},
+			want: map[string]map[int32]int32{"a": {0: 1, 1: 2}},
+		},
+		{
+			name: "a partition that is deleted has no older state, nor has a topic without an id",
+			updates: [][]cluster.TopicUpdate{
+				{topic("a", idA, inEpoch(4, partition(0, 1, 2)), inEpoch(4, partition(1, 1, 2))), topic("b", protocol.TopicID{}, inEpoch(4, partition(0, 1, 2)))},
+				{topic("a", idA, inEpoch(3, partition(0, -2, 2))), topic("b", protocol.TopicID{}, inEpoch(0, partition(0, 2, 0)))},
+			},
+			want:    map[string]map[int32]int32{"a": {1: 1}, "b": {0: 2}},
+			removed: []protocol.TopicPartition{{Topic: "a", Partition: 0}},
 		},
 		{
 			name: "leader -2 removes a partition",
