@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -104,6 +105,50 @@ func TestOldControllers(t *testing.T) {
 		}
 		if _, here := w.store.Log(protocol.TopicPartition{Topic: name}); here {
 			t.Errorf("StopReplica v%d: the log is still there", version)
+		}
+	}
+}
+
+// TestOvertakenController: what a controller sent over a connection that it has replaced
+// is refused when it comes, however late. A new controller begins anew.
+func TestOvertakenController(t *testing.T) {
+	w := newWorld(t)
+	first := w.dial(w.brokers)
+	defer first.Close()
+	versions := func(c net.Conn) { // the connection is accepted once it has answered
+		req := kmsg.NewPtrApiVersionsRequest()
+		w.send(c, req, 0)
+		w.receive(c, req)
+	}
+	versions(first)
+	second := w.dial(w.brokers)
+	defer second.Close()
+	send := func(c net.Conn, epoch, broker int32) int16 {
+		req := kmsg.NewPtrUpdateMetadataRequest()
+		req.ControllerID, req.ControllerEpoch, req.BrokerEpoch = self, epoch, -1
+		b := kmsg.NewUpdateMetadataRequestLiveBroker()
+		b.ID = broker
+		req.LiveBrokers = []kmsg.UpdateMetadataRequestLiveBroker{b}
+		w.send(c, req, 8)
+		return w.receive(c, req).(*kmsg.UpdateMetadataResponse).ErrorCode
+	}
+	for i, tt := range []struct {
+		conn          net.Conn
+		epoch, broker int32
+		want          int16
+		alive         int32
+	}{
+		{first, 3, 5, 0, 5},
+		{second, 3, 6, 0, 6},
+		{first, 3, 5, kerr.StaleControllerEpoch.Code, 6},
+		{second, 3, 7, 0, 7},
+		{first, 4, 8, 0, 8},
+		{second, 3, 7, kerr.StaleControllerEpoch.Code, 8},
+		{second, 4, 9, 0, 9},
+	} {
+		got := send(tt.conn, tt.epoch, tt.broker)
+		if _, alive := w.view.Snapshot().Broker(tt.alive); got != tt.want || !alive {
+			t.Errorf("step %d: code %d, want %d; broker %d alive: %v", i, got, tt.want, tt.alive, alive)
 		}
 	}
 }

@@ -23,7 +23,7 @@ type leaderAndISR struct {
 func (h *leaderAndISR) handle(ctx context.Context, r *server.Request, req *kmsg.LeaderAndISRRequest) (*kmsg.LeaderAndISRResponse, error) {
 	changes := roleChanges(r.Header.Version, req)
 	resp := kmsg.NewPtrLeaderAndISRResponse()
-	errs, err := h.apply(ctx, r.Header.Version, req, changes)
+	errs, err := h.apply(ctx, r, req, changes)
 	resp.ErrorCode = h.codes.of(err)
 	for i := range changes {
 		code := resp.ErrorCode
@@ -35,14 +35,14 @@ func (h *leaderAndISR) handle(ctx context.Context, r *server.Request, req *kmsg.
 	return resp, nil
 }
 
-func (h *leaderAndISR) apply(ctx context.Context, version int16, req *kmsg.LeaderAndISRRequest, changes []replica.RoleChange) ([]error, error) {
+func (h *leaderAndISR) apply(ctx context.Context, r *server.Request, req *kmsg.LeaderAndISRRequest, changes []replica.RoleChange) ([]error, error) {
 	brokerEpoch := int64(-1)
-	if version >= 2 {
+	if r.Header.Version >= 2 {
 		brokerEpoch = req.BrokerEpoch
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(brokerEpoch); err != nil {
+	if err := h.from.admit(r.Connection(), req.ControllerEpoch, brokerEpoch); err != nil {
 		return nil, err
 	}
 	return h.replicas.ApplyRoles(ctx, req.ControllerEpoch, changes)

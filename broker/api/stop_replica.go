@@ -20,7 +20,7 @@ type stopReplica struct {
 func (h *stopReplica) handle(_ context.Context, r *server.Request, req *kmsg.StopReplicaRequest) (*kmsg.StopReplicaResponse, error) {
 	changes := stopChanges(r.Header.Version, req)
 	resp := kmsg.NewPtrStopReplicaResponse()
-	errs, err := h.apply(r.Header.Version, req, changes)
+	errs, err := h.apply(r, req, changes)
 	resp.ErrorCode = h.codes.of(err)
 	// Every partition gets an entry: for the controller, silence about a deletion
 	// would mean that it is still under way.
@@ -35,14 +35,14 @@ func (h *stopReplica) handle(_ context.Context, r *server.Request, req *kmsg.Sto
 	return resp, nil
 }
 
-func (h *stopReplica) apply(version int16, req *kmsg.StopReplicaRequest, changes []replica.StopChange) ([]error, error) {
+func (h *stopReplica) apply(r *server.Request, req *kmsg.StopReplicaRequest, changes []replica.StopChange) ([]error, error) {
 	brokerEpoch := int64(-1)
-	if version >= 1 {
+	if r.Header.Version >= 1 {
 		brokerEpoch = req.BrokerEpoch
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(brokerEpoch); err != nil {
+	if err := h.from.admit(r.Connection(), req.ControllerEpoch, brokerEpoch); err != nil {
 		return nil, err
 	}
 	return h.replicas.StopReplicas(req.ControllerEpoch, changes)

@@ -28,7 +28,7 @@ func TestAlterPartition(t *testing.T) {
 			p := kmsg.NewAlterPartitionRequestTopicPartition()
 			p.Partition, p.LeaderEpoch, p.PartitionEpoch, p.NewISR, p.LeaderRecoveryState = number, 5, 7, []int32{2, 3}, 1
 			for _, id := range p.NewISR {
-				p.NewEpochISR = append(p.NewEpochISR, kmsg.AlterPartitionRequestTopicPartitionNewEpochISR{BrokerID: id, BrokerEpoch: -1})
+				p.NewEpochISR = append(p.NewEpochISR, kmsg.AlterPartitionRequestTopicPartitionNewEpochISR{BrokerID: id, BrokerEpoch: int64(id) * 10})
 			}
 			in.Partitions = append(in.Partitions, p)
 		}
@@ -45,6 +45,9 @@ func TestAlterPartition(t *testing.T) {
 		resp := call[*kmsg.AlterPartitionResponse](w, version, req)
 		for i, c := range w.control.changes {
 			want := controller.ISRChange{Topic: "ab"[i/2 : i/2+1], Partition: int32(i % 2), LeaderEpoch: 5, PartitionEpoch: 7, ISR: []int32{2, 3}, Recovering: version > 0}
+			if version >= 3 {
+				want.BrokerEpochs = []int64{20, 30}
+			}
 			if version >= 2 {
 				want.Topic, want.TopicID = "", topicID(want.Topic)
 			}

@@ -23,6 +23,7 @@ import (
 // marked otherwise.
 type conn struct {
 	srv      *Server
+	number   uint64 // see Request.Connection
 	listener *Listener
 	net      net.Conn
 	tcp      *net.TCPConn    // nil unless net is one
@@ -51,7 +52,7 @@ type conn struct {
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) *conn {
-	c := &conn{srv: s, listener: l, net: nc, host: remoteHost(nc)}
+	c := &conn{srv: s, number: s.connections.Add(1), listener: l, net: nc, host: remoteHost(nc)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.frames = frameReader{conn: nc, pool: s.pool, max: int(s.cfg.MaxFrameBytes), limit: c.frameLimit, touch: c.touch, due: &c.frameDue}
 	c.sender = sender{conn: nc, touch: c.touch}

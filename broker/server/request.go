@@ -54,6 +54,10 @@ const (
 // errUndecided is a mistake in a handler.
 var errUndecided = errors.New("handler returned without an answer")
 
+// Connection is the number of the connection that the request came by. Later
+// connections of this server have higher numbers.
+func (r *Request) Connection() uint64 { return r.conn.number }
+
 // NewReply returns a reply that already has its header.
 func (r *Request) NewReply() *Reply {
 	p := newReply(r.conn.srv.pool)

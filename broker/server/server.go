@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/internal/loglimit"
@@ -67,6 +68,8 @@ type Server struct {
 	waiting   *budget // of requests that wait for something to happen
 	conns     *connSet
 	lines     loglimit.Limit // on what strangers cause
+
+	connections atomic.Uint64 // that there have been
 
 	mu       sync.Mutex
 	started  bool
