@@ -25,9 +25,9 @@ func (s *refusals) add(tp protocol.TopicPartition) {
 	s.partitions[tp] = struct{}{}
 }
 
-// settle takes out the partitions that another live broker leads by now, and
-// reports whether there were some.
-func (s *refusals) settle(view *cluster.Snapshot, self int32) (some bool) {
+// settle takes out the partitions that another live broker leads by now, and those that
+// this one may lead after all, and reports whether there were some.
+func (s *refusals) settle(view *cluster.Snapshot, self int32, mayLead func(protocol.TopicPartition) bool) (some bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for tp := range s.partitions {
@@ -35,7 +35,7 @@ func (s *refusals) settle(view *cluster.Snapshot, self int32) (some bool) {
 		if !known {
 			continue
 		}
-		if _, alive := view.Broker(p.Leader); alive && p.Leader != self {
+		if _, alive := view.Broker(p.Leader); alive && p.Leader != self || mayLead(tp) {
 			delete(s.partitions, tp)
 			some = true
 		}

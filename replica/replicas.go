@@ -123,11 +123,22 @@ func (r *Replicas) reviewISRs(ctx context.Context) {
 				p.dropLaggards(now)
 				p.addCaughtUp()
 			}
-			if r.lookAgain != nil && r.refusals.settle(r.view.Snapshot(), r.broker) {
+			if r.lookAgain != nil && r.refusals.settle(r.view.Snapshot(), r.broker, r.uncleanAllowed) {
 				r.lookAgain()
 			}
 		}
 	}
+}
+
+// uncleanAllowed says whether unclean.leader.election.enable allows this broker to lead a
+// partition, whatever its log lacks.
+func (r *Replicas) uncleanAllowed(tp protocol.TopicPartition) bool {
+	p := r.table.get(tp)
+	if p == nil {
+		return false
+	}
+	log := p.role.Load().log
+	return log != nil && log.Config().UncleanLeaderElection
 }
 
 // Stop ends that, and completes the produces that still wait with

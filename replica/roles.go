@@ -147,10 +147,9 @@ func (r *Replicas) nextRole(c *RoleChange, current *role, configs map[string]top
 		replicas:       slices.Clone(c.Replicas),
 	}
 	if c.Leader != r.broker {
-		return r.follow(next, current)
+		return r.follow(next, current, c)
 	}
-	if err := mayLead(log, c); err != nil {
-		r.refusals.add(c.Partition)
+	if err := r.mayLead(log, c); err != nil {
 		return nil, err
 	}
 	return r.lead(next, current, c)
@@ -159,13 +158,14 @@ func (r *Replicas) nextRole(c *RoleChange, current *role, configs map[string]top
 // mayLead refuses to lead with a log that has lost committed records in a crash,
 // while another replica may have them: who follows it would cut them off there. The
 // controller takes the error for a replica that is offline, and chooses another;
-// this one may follow, and has them again then. Kafka leads in this case, and loses
-// the records.
-func mayLead(log *commitlog.Log, c *RoleChange) error {
+// this one may follow, and has them again then (see refusals). Kafka leads in this
+// case, and loses the records.
+func (r *Replicas) mayLead(log *commitlog.Log, c *RoleChange) error {
 	lost := log.LostBelow()
 	if lost == 0 || len(c.Replicas) == 1 || c.Recovering || log.Config().UncleanLeaderElection {
 		return nil
 	}
+	r.refusals.add(c.Partition)
 	return fmt.Errorf("%v ends at %d and had committed records up to %d: it does not lead until it has followed a replica that has them, or an unclean election allows it: %w", c.Partition, log.EndOffset(), lost, kerr.KafkaStorageError)
 }
 
@@ -191,17 +191,22 @@ func (r *Replicas) lead(next, current *role, c *RoleChange) (*role, error) {
 }
 
 // follow makes next a follower's role, unless the leader is unknown: then, as in
-// Kafka, the log is there and the role stays, to be decided by the next request.
-func (r *Replicas) follow(next, current *role) (*role, error) {
-	if _, alive := r.view.Snapshot().Broker(next.leader); !alive {
-		if current.log != nil {
-			return nil, nil
-		}
+// Kafka, the log is there and the role stays, to be decided by the next request. While
+// nobody leads, a replica that would refuse to does so: else the controller, to which a
+// replica without complaints is online again, would elect it without end.
+func (r *Replicas) follow(next, current *role, c *RoleChange) (stays *role, err error) {
+	if _, alive := r.view.Snapshot().Broker(next.leader); alive {
+		return next, nil
+	}
+	if current.log == nil {
 		waiting := *current
 		waiting.log = next.log
-		return &waiting, nil
+		stays = &waiting
 	}
-	return next, nil
+	if next.leader < 0 {
+		err = r.mayLead(next.log, c)
+	}
+	return stays, err
 }
 
 func notReplica(c *RoleChange) error {

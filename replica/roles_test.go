@@ -369,6 +369,19 @@ func TestLostRecordsAndLeading(t *testing.T) {
 			if _, leads := p.Leads(); leads != c.leads {
 				t.Errorf("leads: %v", leads)
 			}
+			if c.leads {
+				return
+			}
+			// It refuses as long as nobody leads, or it would be elected again and again.
+			for _, step := range []struct {
+				epoch, leader int32
+				refused       bool
+			}{{6, -1, true}, {7, 2, false}} {
+				errs, err := w.replicas.ApplyRoles(t.Context(), 1, []RoleChange{change(epoch(step.epoch), leader(step.leader))})
+				if err != nil || errors.Is(errs[0], kerr.KafkaStorageError) != step.refused {
+					t.Errorf("leader %d: %v, %v", step.leader, err, errs)
+				}
+			}
 		})
 	}
 }
