@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/broker/server"
 )
 
 // fromController is what the requests that controllers send have in common:
@@ -21,23 +23,23 @@ type fromController struct {
 
 	mu     sync.Mutex // held while a request is handled
 	epoch  int32      // the newest controller's
-	newest uint64     // connection that it has used
+	client string     // who has spoken for it
+	newest uint64     // connection that they have used
 }
 
 // admit checks where a request comes from and its broker epoch. −1 is not checked; one
 // above ours is of a registration that we are about to learn of. mu must be held.
-func (f *fromController) admit(connection uint64, controllerEpoch int32, brokerEpoch int64) error {
+func (f *fromController) admit(r *server.Request, controllerEpoch int32, brokerEpoch int64) error {
 	if current := f.brokerEpoch(); brokerEpoch != -1 && brokerEpoch < current {
 		return fmt.Errorf("request for broker epoch %d, it is %d: %w", brokerEpoch, current, kerr.StaleBrokerEpoch)
 	}
+	client, connection := r.Header.ClientID, r.Connection()
 	switch {
-	case controllerEpoch > f.epoch:
-		f.epoch, f.newest = controllerEpoch, connection
 	case controllerEpoch < f.epoch: // refused for that
-	case connection < f.newest:
+		return nil
+	case controllerEpoch == f.epoch && client == f.client && connection < f.newest:
 		return fmt.Errorf("request of controller epoch %d came late, by a connection that the controller has replaced: %w", controllerEpoch, kerr.StaleControllerEpoch)
-	default:
-		f.newest = connection
 	}
+	f.epoch, f.client, f.newest = controllerEpoch, client, connection
 	return nil
 }

@@ -42,7 +42,7 @@ func (h *leaderAndISR) apply(ctx context.Context, r *server.Request, req *kmsg.L
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(r.Connection(), req.ControllerEpoch, brokerEpoch); err != nil {
+	if err := h.from.admit(r, req.ControllerEpoch, brokerEpoch); err != nil {
 		return nil, err
 	}
 	return h.replicas.ApplyRoles(ctx, req.ControllerEpoch, changes)

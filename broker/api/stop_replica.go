@@ -42,7 +42,7 @@ func (h *stopReplica) apply(r *server.Request, req *kmsg.StopReplicaRequest, cha
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	if err := h.from.admit(r.Connection(), req.ControllerEpoch, brokerEpoch); err != nil {
+	if err := h.from.admit(r, req.ControllerEpoch, brokerEpoch); err != nil {
 		return nil, err
 	}
 	return h.replicas.StopReplicas(req.ControllerEpoch, changes)

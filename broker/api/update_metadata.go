@@ -27,7 +27,7 @@ func (h *updateMetadata) handle(_ context.Context, r *server.Request, req *kmsg.
 	}
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
-	err := h.from.admit(r.Connection(), req.ControllerEpoch, brokerEpoch)
+	err := h.from.admit(r, req.ControllerEpoch, brokerEpoch)
 	if err == nil {
 		err = h.replicas.ObserveController(req.ControllerEpoch)
 	}
