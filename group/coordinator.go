@@ -1,0 +1,216 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/replica"
+)
+
+// Settings are those of the coordinator. None changes while the broker runs.
+type Settings struct {
+	Limits
+	RetentionCheckInterval time.Duration // offsets.retention.check.interval.ms
+	CommitTimeout          time.Duration // offsets.commit.timeout.ms
+	RequiredAcks           int16         // offsets.commit.required.acks
+	LoadBufferBytes        int32         // offsets.load.buffer.size
+}
+
+// Config is what a Coordinator needs to know.
+type Config struct {
+	Settings
+	// Partitions returns how many partitions __consumer_offsets has, or will have. It
+	// is asked once, by Start: a group's partition must not change.
+	Partitions func() int32
+	Logger     *slog.Logger // nil discards
+}
+
+// Coordinator coordinates the groups whose partitions of __consumer_offsets this
+// broker leads.
+//
+// All methods may be called by any goroutine. Replies are given outside of all locks,
+// perhaps before the method returns and perhaps by the goroutine that acknowledges a
+// write, so that they must not block.
+//
+// Concurrency: mu serialises what begins and ends leaderships. Requests find their
+// partition without it; each group has a mutex of its own, see hosted.
+type Coordinator struct {
+	settings   Settings
+	partitions func() int32
+	log        Log
+	logger     *slog.Logger
+
+	running    atomic.Bool
+	count      int32                                // of partitions, since Start
+	led        atomic.Pointer[map[int32]*partition] // replaced, not changed
+	loads      chan struct{}                        // has room for as many loads as may run
+	background sync.WaitGroup
+	stop       context.CancelFunc
+
+	mu      sync.Mutex
+	started bool
+	epochs  map[int32]int32 // the newest leader epoch heard of, by partition
+
+	stats counters
+}
+
+// New returns a Coordinator that coordinates nothing yet. Its RoleChanged is to be
+// subscribed to replica.Replicas before roles are given.
+func New(cfg Config, log Log) (*Coordinator, error) {
+	if cfg.Partitions == nil || log == nil {
+		return nil, errors.New("group: the number of partitions and the log of __consumer_offsets are required")
+	}
+	if cfg.CommitTimeout <= 0 || cfg.RetentionCheckInterval <= 0 || cfg.LoadBufferBytes <= 0 || cfg.MaxSize <= 0 {
+		return nil, errors.New("group: commit timeout, check interval, load buffer and group size must be positive")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Coordinator{
+		settings:   cfg.Settings,
+		partitions: cfg.Partitions,
+		log:        log,
+		logger:     cfg.Logger,
+		loads:      make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), // one processor stays free
+		epochs:     map[int32]int32{},
+	}
+	c.led.Store(&map[int32]*partition{})
+	return c, nil
+}
+
+// Start begins to answer requests, to load the partitions that this broker leads
+// already, and to look for expired offsets.
+func (c *Coordinator) Start(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count = c.partitions()
+	if c.count <= 0 {
+		return errors.New("group: __consumer_offsets must have partitions")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.stop = cancel
+	c.started = true
+	for _, p := range *c.led.Load() {
+		c.background.Go(func() { c.load(p) })
+	}
+	c.background.Go(func() { c.expireNowAndThen(ctx) })
+	c.running.Store(true)
+	return nil
+}
+
+// Stop answers whoever waits with kerr.NotCoordinator, and every request from now on
+// with kerr.CoordinatorNotAvailable.
+func (c *Coordinator) Stop(context.Context) error {
+	c.running.Store(false)
+	c.mu.Lock()
+	if c.stop != nil {
+		c.stop()
+	}
+	led := *c.led.Swap(&map[int32]*partition{})
+	c.started = false
+	c.mu.Unlock()
+	for _, p := range led {
+		p.resign()
+	}
+	c.background.Wait()
+	return nil
+}
+
+// RoleChanged is told of every change of this broker's role in a partition, in the
+// order in which they happened. It does not wait for anything to be loaded.
+func (c *Coordinator) RoleChanged(e replica.RoleEvent) {
+	if e.Partition.Topic != protocol.ConsumerOffsetsTopic {
+		return
+	}
+	c.mu.Lock()
+	ended := c.changeRole(e)
+	c.mu.Unlock()
+	if ended != nil {
+		c.logger.Info("resigned from coordinating the groups of a partition", "partition", ended.number, "epoch", e.Epoch)
+		ended.resign()
+	}
+}
+
+// changeRole returns the partition whose leadership has ended, if one has.
+func (c *Coordinator) changeRole(e replica.RoleEvent) (ended *partition) {
+	number := e.Partition.Partition
+	if newest, known := c.epochs[number]; known && e.Epoch < newest && e.Cause != replica.Deleted {
+		return nil
+	}
+	c.epochs[number] = e.Epoch
+	if e.Cause == replica.Deleted {
+		delete(c.epochs, number) // a topic of that name begins with epoch 0
+	}
+	led := *c.led.Load()
+	p := led[number]
+	if (p != nil) == (e.Role == replica.Leader) {
+		return nil // another epoch of the same leadership does not load again
+	}
+	next := maps.Clone(led)
+	if p != nil {
+		delete(next, number)
+	} else {
+		begun := c.newPartition(number, e.Epoch)
+		next[number] = begun
+		if c.started {
+			c.background.Go(func() { c.load(begun) })
+		}
+	}
+	c.led.Store(&next)
+	return p
+}
+
+func (c *Coordinator) newPartition(number, epoch int32) *partition {
+	p := &partition{number: number, epoch: epoch}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.appender = newAppender(c.log, number, epoch, &c.settings, c.logger, c.background.Go)
+	return p
+}
+
+// PartitionsDeleted removes the offsets of partitions that were deleted. It is to be
+// told of them on every broker: it removes them from the groups that it coordinates.
+func (c *Coordinator) PartitionsDeleted(partitions []protocol.TopicPartition) {
+	for _, p := range *c.led.Load() {
+		p.partitionsDeleted(partitions)
+	}
+}
+
+// PartitionFor is the partition of __consumer_offsets that a group belongs to.
+func (c *Coordinator) PartitionFor(group string) int32 { return PartitionFor(group, c.count) }
+
+// partition finds the partition of a group, if this broker leads it.
+func (c *Coordinator) partition(group string) (*partition, error) {
+	if !c.running.Load() {
+		return nil, errDead
+	}
+	if p := (*c.led.Load())[c.PartitionFor(group)]; p != nil {
+		return p, nil
+	}
+	return nil, errNotCoordinator
+}
+
+// find finds a group, nil if there is none of that name. Errors are those that every
+// request may have: kerr.CoordinatorNotAvailable, NotCoordinator,
+// CoordinatorLoadInProgress.
+func (c *Coordinator) find(group string) (*hosted, error) {
+	p, err := c.partition(group)
+	if err != nil {
+		return nil, err
+	}
+	return p.find(group)
+}
+
+func (c *Coordinator) findOrCreate(group string) (*hosted, error) {
+	p, err := c.partition(group)
+	if err != nil {
+		return nil, err
+	}
+	return p.findOrCreate(group, func() *classicGroup { return newClassicGroup(group, &c.settings.Limits, time.Now()) })
+}

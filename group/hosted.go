@@ -1,0 +1,115 @@
+package group
+
+import (
+	"sync"
+	"time"
+)
+
+// hosted is a group that this broker coordinates: its state machine, the mutex that
+// each of its steps is taken under, and the timer that calls it when something is due.
+//
+// A step is what begin and end enclose. Its writes are in the appender's line before
+// the mutex is released; replies are given after.
+type hosted struct {
+	of *partition
+
+	mu    sync.Mutex
+	group *classicGroup
+	timer *time.Timer
+	armed time.Time // when the timer fires; zero if it does not
+}
+
+// begin begins a step, and returns the group and the time.
+func (h *hosted) begin() (*classicGroup, time.Time) {
+	h.mu.Lock()
+	return h.group, time.Now()
+}
+
+// end ends a step and does what it asks for. In a callback of the log nothing may be
+// appended: callback says that this is one.
+func (h *hosted) end(fx *effects, callback bool) {
+	if len(fx.writes) == 0 && len(fx.joins) == 0 && len(fx.syncs) == 0 && len(fx.commits) == 0 && h.group.state != Dead {
+		h.arm()
+		h.mu.Unlock()
+		return
+	}
+	a := h.of.appender
+	due, closed := false, false
+	if len(fx.writes) > 0 {
+		due, closed = a.enqueue(h, fx.writes, callback)
+	}
+	h.arm()
+	dead := h.group.state == Dead
+	h.mu.Unlock()
+	if dead {
+		h.of.forget(h)
+	}
+	fx.answer()
+	if due {
+		a.run()
+	}
+	if closed {
+		for i := range fx.writes {
+			h.written(&fx.writes[i], -1, errNotCoordinator)
+		}
+	}
+}
+
+// arm has the timer fire when the group's next tick is due. A timer that fires too
+// early, because deadlines have moved, finds nothing to do: so heartbeats do not
+// touch it.
+func (h *hosted) arm() {
+	at := h.group.wake
+	switch {
+	case h.group.state == Dead:
+		if h.timer != nil {
+			h.timer.Stop()
+		}
+		h.armed = time.Time{}
+	case at.IsZero() || !h.armed.IsZero() && !at.Before(h.armed):
+	case h.timer == nil:
+		h.armed = at
+		h.timer = time.AfterFunc(time.Until(at), h.tick)
+	default:
+		h.armed = at
+		h.timer.Reset(time.Until(at))
+	}
+}
+
+func (h *hosted) tick() {
+	var fx effects
+	g, now := h.begin()
+	h.armed = time.Time{}
+	if g.state != Dead {
+		g.tick(now, &fx)
+	}
+	h.end(&fx, false)
+}
+
+// written goes on with the group when a write of it is in the log, in a batch at base,
+// or has failed.
+func (h *hosted) written(w *write, base int64, err error) {
+	var fx effects
+	g, now := h.begin()
+	switch {
+	case w.commit != nil:
+		if err != nil {
+			err = commitError(err)
+		}
+		g.committed(w, base, err, &fx)
+	case w.metadata != nil:
+		if err != nil {
+			err = metadataError(err)
+		}
+		g.groupStored(now, w.metadata, err, &fx)
+	}
+	h.end(&fx, true)
+}
+
+// resign ends the group here.
+func (h *hosted) resign() {
+	var fx effects
+	g, now := h.begin()
+	g.resign(now, &fx)
+	h.end(&fx, false)
+}

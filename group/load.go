@@ -1,0 +1,305 @@
+package group
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/protocol/record"
+)
+
+const (
+	loadRetry    = time.Second
+	loadRetryMax = 30 * time.Second
+)
+
+// load loads the groups of a partition and begins to serve them. As long as the log
+// cannot be read, it tries again, and clients are told that the load goes on: without
+// the offsets that are there, they would begin anew. Kafka serves what it has read
+// until then.
+func (c *Coordinator) load(p *partition) {
+	for wait := loadRetry; ; wait = min(2*wait, loadRetryMax) {
+		err := c.tryLoad(p)
+		if err == nil || p.ctx.Err() != nil {
+			return
+		}
+		c.logger.Error("cannot load a partition of __consumer_offsets, and its groups have to wait", "partition", p.number, "err", err, "retry", wait)
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// tryLoad loads once it is this partition's turn.
+func (c *Coordinator) tryLoad(p *partition) error {
+	select {
+	case c.loads <- struct{}{}:
+		defer func() { <-c.loads }()
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
+	begun := time.Now()
+	l := newLoader()
+	if err := c.read(p, l); err != nil {
+		return err
+	}
+	c.serve(p, l, begun)
+	return nil
+}
+
+// read goes over the whole log of a partition.
+func (c *Coordinator) read(p *partition, l *loader) error {
+	at, end, err := c.log.Bounds(p.number)
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	for at < end && p.ctx.Err() == nil {
+		if buf, err = c.log.Read(buf[:0], p.number, at, end, c.settings.LoadBufferBytes); err != nil {
+			return err
+		}
+		if len(buf) == 0 {
+			break // compaction has removed the last records
+		}
+		for rest := buf; len(rest) > 0; {
+			var b record.Batch
+			if b, rest, err = record.Next(rest); err != nil {
+				return fmt.Errorf("after offset %d: %w", at, err)
+			}
+			if b.BaseOffset() >= end {
+				return nil
+			}
+			if err := l.add(b); err != nil {
+				return err
+			}
+			at = b.NextOffset()
+		}
+	}
+	return p.ctx.Err()
+}
+
+// serve makes the groups that were loaded and has them served.
+func (c *Coordinator) serve(p *partition, l *loader, begun time.Time) {
+	l.finish()
+	groups := make(map[string]*hosted, len(l.groups))
+	for id, loaded := range l.groups {
+		h := &hosted{of: p}
+		h.mu.Lock()
+		var fx effects
+		h.group = loadedClassicGroup(id, &c.settings.Limits, loaded, time.Now(), &fx)
+		groups[id] = h
+		h.end(&fx, true)
+	}
+	deleted, ok := p.publish(groups)
+	if !ok {
+		for _, h := range groups {
+			h.resign()
+		}
+		return
+	}
+	if len(deleted) > 0 {
+		p.partitionsDeleted(deleted)
+	}
+	took := time.Since(begun)
+	c.stats.loaded(took)
+	c.logger.Info("coordinates the groups of a partition", "partition", p.number, "epoch", p.epoch, "groups", len(groups), "offsets", l.offsets, "took", took)
+	if l.skipped > 0 {
+		c.logger.Warn("some records of __consumer_offsets are not understood and were passed over", "partition", p.number, "records", l.skipped, "first", l.firstSkipped)
+	}
+}
+
+// loader makes groups of the records of a partition. It holds only what the records
+// so far have left: what is deleted later is dropped then.
+type loader struct {
+	groups map[string]*loadedGroup
+	topics map[string]string // many offsets share one string
+	// open are the offsets of producers' transactions that have not ended.
+	open map[int64]map[recordKey]storedOffset
+
+	offsets      int
+	skipped      int
+	firstSkipped error
+}
+
+func newLoader() *loader {
+	return &loader{groups: map[string]*loadedGroup{}, topics: map[string]string{}, open: map[int64]map[recordKey]storedOffset{}}
+}
+
+// maxOpened bounds what a compressed batch may become, in bytes.
+const maxOpened = 1 << 30
+
+// add adds a batch. Errors are those of a batch that cannot be read.
+func (l *loader) add(b record.Batch) error {
+	if err := b.CheckCRC(); err != nil {
+		return err
+	}
+	if b.IsControl() {
+		m, ok, err := record.ParseMarker(b)
+		if ok {
+			l.endTransaction(b, m.Type == record.ControlCommit)
+		}
+		return err
+	}
+	for r, err := range b.Records(maxOpened) {
+		if err != nil {
+			return err
+		}
+		if err := l.addRecord(b, r); err != nil {
+			l.skip(fmt.Errorf("offset %d: %w", b.Offset(r), err))
+		}
+	}
+	return nil
+}
+
+func (l *loader) skip(err error) {
+	if l.skipped == 0 {
+		l.firstSkipped = err
+	}
+	l.skipped++
+}
+
+func (l *loader) addRecord(b record.Batch, r record.Record) error {
+	key, err := parseRecordKey(r.Key)
+	switch {
+	case err != nil:
+		return err
+	case key.isOffset():
+		return l.addOffset(b, key, r.Value)
+	case key.isGroup():
+		return l.addGroup(key.group, r.Value)
+	}
+	return fmt.Errorf("key of version %d: %w", key.version, errRecord)
+}
+
+func (l *loader) addOffset(b record.Batch, key recordKey, value []byte) error {
+	key.version = keyOffset
+	key.partition.Topic = l.topic(key.partition.Topic)
+	if value == nil {
+		l.deleteOffset(key)
+		return nil
+	}
+	v, err := parseOffsetValue(value)
+	if err != nil {
+		return err
+	}
+	o := storedOffset{v, b.BaseOffset()}
+	if b.IsTransactional() {
+		pending := l.open[b.ProducerID()]
+		if pending == nil {
+			pending = map[recordKey]storedOffset{}
+			l.open[b.ProducerID()] = pending
+		}
+		pending[key] = o
+		return nil
+	}
+	l.store(key, o)
+	return nil
+}
+
+func (l *loader) store(key recordKey, o storedOffset) {
+	g := l.group(key.group)
+	old, exists := g.offsets[key.partition]
+	if exists && old.at > o.at {
+		return
+	}
+	if !exists {
+		l.offsets++
+	}
+	g.put(key, o)
+}
+
+func (g *loadedGroup) put(key recordKey, o storedOffset) {
+	if g.offsets == nil {
+		g.offsets = map[protocol.TopicPartition]storedOffset{}
+	}
+	g.offsets[key.partition] = o
+}
+
+// deleteOffset deletes an offset, also one that waits for the end of its transaction:
+// when it was deleted it was there already.
+func (l *loader) deleteOffset(key recordKey) {
+	for id, pending := range l.open {
+		if delete(pending, key); len(pending) == 0 {
+			delete(l.open, id)
+		}
+	}
+	g := l.groups[key.group]
+	if g == nil {
+		return
+	}
+	if _, exists := g.offsets[key.partition]; exists {
+		l.offsets--
+		delete(g.offsets, key.partition)
+	}
+	l.dropEmpty(key.group, g)
+}
+
+func (l *loader) addGroup(id string, value []byte) error {
+	if value == nil {
+		if g := l.groups[id]; g != nil {
+			g.meta = nil
+			l.dropEmpty(id, g)
+		}
+		return nil
+	}
+	v, err := parseGroupValue(value)
+	if err != nil {
+		return err
+	}
+	l.group(id).meta = &v
+	return nil
+}
+
+// endTransaction makes a producer's offsets valid, or drops them.
+func (l *loader) endTransaction(b record.Batch, commit bool) {
+	pending := l.open[b.ProducerID()]
+	delete(l.open, b.ProducerID())
+	if !commit {
+		return
+	}
+	for key, o := range pending {
+		l.store(key, o)
+	}
+}
+
+func (l *loader) group(id string) *loadedGroup {
+	g := l.groups[id]
+	if g == nil {
+		g = &loadedGroup{}
+		l.groups[id] = g
+	}
+	return g
+}
+
+func (l *loader) dropEmpty(id string, g *loadedGroup) {
+	if g.meta == nil && len(g.offsets) == 0 {
+		delete(l.groups, id)
+	}
+}
+
+// topic returns one string for all that are equal.
+func (l *loader) topic(name string) string {
+	if one, ok := l.topics[name]; ok {
+		return one
+	}
+	l.topics[name] = name
+	return name
+}
+
+// finish hands the transactions that are open still to their groups.
+func (l *loader) finish() {
+	for id, pending := range l.open {
+		for key, o := range pending {
+			g := l.group(key.group)
+			if g.transactions == nil {
+				g.transactions = map[int64]map[protocol.TopicPartition]storedOffset{}
+			}
+			if g.transactions[id] == nil {
+				g.transactions[id] = map[protocol.TopicPartition]storedOffset{}
+			}
+			g.transactions[id][key.partition] = o
+		}
+	}
+}

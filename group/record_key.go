@@ -1,0 +1,62 @@
+package group
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// errRecord says that a record of __consumer_offsets cannot be read.
+var errRecord = errors.New("record of __consumer_offsets is malformed")
+
+// Versions of keys, which say what a record is about.
+const (
+	keyOffsetOld int16 = 0
+	keyOffset    int16 = 1
+	keyGroup     int16 = 2
+)
+
+// recordKey is the key of a record of __consumer_offsets.
+type recordKey struct {
+	version   int16
+	group     string
+	partition protocol.TopicPartition // of an offset's key
+}
+
+func (k *recordKey) isOffset() bool { return k.version == keyOffsetOld || k.version == keyOffset }
+func (k *recordKey) isGroup() bool  { return k.version == keyGroup }
+
+// parseRecordKey reads a key. Of a version that a broker with ZooKeeper does not use
+// only the version is read. The error wraps errRecord.
+func parseRecordKey(b []byte) (k recordKey, err error) {
+	f := fields{b: b}
+	k.version = f.i16()
+	if k.isOffset() || k.isGroup() {
+		k.group = f.string()
+	}
+	if k.isOffset() {
+		k.partition.Topic = f.string()
+		k.partition.Partition = f.i32()
+	}
+	if f.failed {
+		return recordKey{}, fmt.Errorf("key %x: %w", b[:min(len(b), 64)], errRecord)
+	}
+	return k, nil
+}
+
+// appendOffsetKey writes the key of a committed offset. The strings have at most
+// maxString bytes.
+func appendOffsetKey(dst []byte, group, topic string, partition int32) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(keyOffset))
+	dst = appendString(dst, group)
+	dst = appendString(dst, topic)
+	return binary.BigEndian.AppendUint32(dst, uint32(partition))
+}
+
+// appendGroupKey writes the key of a group's metadata.
+func appendGroupKey(dst []byte, group string) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(keyGroup))
+	return appendString(dst, group)
+}
