@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
@@ -17,13 +18,15 @@ import (
 //
 // Concurrency: enqueue is called with a group's lock held, so that the log has a
 // group's records in the order of its steps, and mu is taken under it. Nothing is
-// called with mu held, but goroutines are started. Whoever finds the appender idle calls run.
+// called with mu held, but goroutines are started. Whoever finds the appender idle
+// calls run.
 type appender struct {
 	log       Log
 	partition int32
 	epoch     int32
 	settings  *Settings
 	logger    *slog.Logger
+	refusals  *loglimit.Limit
 	spawn     func(func()) // runs a function in a goroutine
 
 	mu     sync.Mutex
@@ -47,13 +50,6 @@ type batch struct {
 	writes []queued
 	sent   bool        // all of writes is encoded, and on its way to the log
 	timer  *time.Timer // of the acknowledgement; nil before it is waited for
-}
-
-func newAppender(log Log, partition, epoch int32, settings *Settings, logger *slog.Logger, spawn func(func())) *appender {
-	return &appender{
-		log: log, partition: partition, epoch: epoch, settings: settings, logger: logger, spawn: spawn,
-		encoder: encoder{builder: record.NewBuilder()},
-	}
 }
 
 // enqueue takes writes of a group. The caller has to call run, without locks, if due
@@ -180,7 +176,7 @@ func (a *appender) finish(b *batch, base int64, err error) {
 		a.spawn(a.run) // this may be the goroutine that moves the high watermark
 	}
 	a.mu.Unlock()
-	if err != nil {
+	if err != nil && a.refusals.Say() {
 		a.logger.Warn("a batch of offsets or group metadata was not written", "partition", a.partition, "writes", len(b.writes), "err", err)
 	}
 	for i := range b.writes {

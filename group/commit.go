@@ -67,7 +67,7 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 	if m != nil {
 		g.restartSession(m, now)
 	}
-	any := false
+	accepted := false
 	c.number = g.commits
 	g.commits++
 	for i := range c.Offsets {
@@ -76,10 +76,10 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 			o.Err = errMetadataTooLarge
 			continue
 		}
-		any = true
+		accepted = true
 		g.sent(o.topicPartition())
 	}
-	if !any {
+	if !accepted {
 		fx.committed(c.done)
 		return
 	}

@@ -53,7 +53,7 @@ type CommittedOffset struct {
 	Unstable bool
 }
 
-// NoOffset is what is committed where nothing is.
+// noOffset is what is told of a partition that nothing is committed for.
 var noOffset = OffsetValue{Offset: -1, LeaderEpoch: -1, ExpireMS: NoExpiry}
 
 // FetchOffsets appends to dst what a group has committed for partitions, offset −1

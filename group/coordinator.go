@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
 )
@@ -58,7 +59,8 @@ type Coordinator struct {
 	started bool
 	epochs  map[int32]int32 // the newest leader epoch heard of, by partition
 
-	stats counters
+	stats    counters
+	refusals loglimit.Limit // lines about what the log has refused
 }
 
 // New returns a Coordinator that coordinates nothing yet. Its RoleChanged is to be
@@ -170,7 +172,11 @@ func (c *Coordinator) changeRole(e replica.RoleEvent) (ended *partition) {
 func (c *Coordinator) newPartition(number, epoch int32) *partition {
 	p := &partition{number: number, epoch: epoch}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.appender = newAppender(c.log, number, epoch, &c.settings, c.logger, c.background.Go)
+	p.appender = &appender{
+		log: c.log, partition: number, epoch: epoch, settings: &c.settings,
+		logger: c.logger, refusals: &c.refusals, spawn: c.background.Go,
+		encoder: newEncoder(),
+	}
 	return p
 }
 

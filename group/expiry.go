@@ -12,6 +12,9 @@ func (c *Coordinator) expireNowAndThen(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		c.expire()
+		if n := c.refusals.Unsaid(); n > 0 {
+			c.logger.Warn("more batches of offsets or group metadata were not written", "batches", n)
+		}
 		select {
 		case <-ctx.Done():
 			return

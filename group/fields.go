@@ -66,8 +66,10 @@ func (f *fields) length(wide bool) int {
 	}
 }
 
-// string reads one that must not be null.
-func (f *fields) string() string { return string(f.take(f.length(false))) }
+// stringBytes reads a string that must not be null, and aliases what is read.
+func (f *fields) stringBytes() []byte { return f.take(f.length(false)) }
+
+func (f *fields) string() string { return string(f.stringBytes()) }
 
 func (f *fields) nullableString() *string {
 	n := f.length(false)

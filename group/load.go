@@ -116,15 +116,21 @@ type loader struct {
 	groups map[string]*loadedGroup
 	topics map[string]string // many offsets share one string
 	// open are the offsets of producers' transactions that have not ended.
-	open map[int64]map[recordKey]storedOffset
+	open map[int64]map[offsetName]storedOffset
 
 	offsets      int
 	skipped      int
 	firstSkipped error
 }
 
+// offsetName names an offset within a partition of __consumer_offsets.
+type offsetName struct {
+	group string
+	protocol.TopicPartition
+}
+
 func newLoader() *loader {
-	return &loader{groups: map[string]*loadedGroup{}, topics: map[string]string{}, open: map[int64]map[recordKey]storedOffset{}}
+	return &loader{groups: map[string]*loadedGroup{}, topics: map[string]string{}, open: map[int64]map[offsetName]storedOffset{}}
 }
 
 // maxOpened bounds what a compressed batch may become, in bytes.
@@ -174,10 +180,9 @@ func (l *loader) addRecord(b record.Batch, r record.Record) error {
 }
 
 func (l *loader) addOffset(b record.Batch, key recordKey, value []byte) error {
-	key.version = keyOffset
-	key.partition.Topic = l.topic(key.partition.Topic)
+	tp := protocol.TopicPartition{Topic: l.topic(key.topic), Partition: key.partition}
 	if value == nil {
-		l.deleteOffset(key)
+		l.deleteOffset(key.group, tp)
 		return nil
 	}
 	v, err := parseOffsetValue(value)
@@ -188,57 +193,53 @@ func (l *loader) addOffset(b record.Batch, key recordKey, value []byte) error {
 	if b.IsTransactional() {
 		pending := l.open[b.ProducerID()]
 		if pending == nil {
-			pending = map[recordKey]storedOffset{}
+			pending = map[offsetName]storedOffset{}
 			l.open[b.ProducerID()] = pending
 		}
-		pending[key] = o
+		pending[offsetName{string(key.group), tp}] = o
 		return nil
 	}
-	l.store(key, o)
+	l.store(l.group(key.group), tp, o)
 	return nil
 }
 
-func (l *loader) store(key recordKey, o storedOffset) {
-	g := l.group(key.group)
-	old, exists := g.offsets[key.partition]
+// store takes over an offset, unless a later one is known.
+func (l *loader) store(g *loadedGroup, tp protocol.TopicPartition, o storedOffset) {
+	old, exists := g.offsets[tp]
 	if exists && old.at > o.at {
 		return
 	}
 	if !exists {
 		l.offsets++
 	}
-	g.put(key, o)
-}
-
-func (g *loadedGroup) put(key recordKey, o storedOffset) {
 	if g.offsets == nil {
 		g.offsets = map[protocol.TopicPartition]storedOffset{}
 	}
-	g.offsets[key.partition] = o
+	g.offsets[tp] = o
 }
 
 // deleteOffset deletes an offset, also one that waits for the end of its transaction:
 // when it was deleted it was there already.
-func (l *loader) deleteOffset(key recordKey) {
+func (l *loader) deleteOffset(group []byte, tp protocol.TopicPartition) {
 	for id, pending := range l.open {
-		if delete(pending, key); len(pending) == 0 {
+		if delete(pending, offsetName{string(group), tp}); len(pending) == 0 {
 			delete(l.open, id)
 		}
 	}
-	g := l.groups[key.group]
+	g := l.groups[string(group)]
 	if g == nil {
 		return
 	}
-	if _, exists := g.offsets[key.partition]; exists {
+	if _, exists := g.offsets[tp]; exists {
 		l.offsets--
-		delete(g.offsets, key.partition)
+		delete(g.offsets, tp)
 	}
-	l.dropEmpty(key.group, g)
+	l.dropEmpty(group, g)
 }
 
-func (l *loader) addGroup(id string, value []byte) error {
+func (l *loader) addGroup(id, value []byte) error {
 	if value == nil {
-		if g := l.groups[id]; g != nil {
+		if g := l.groups[string(id)]; g != nil {
 			g.meta = nil
 			l.dropEmpty(id, g)
 		}
@@ -259,47 +260,48 @@ func (l *loader) endTransaction(b record.Batch, commit bool) {
 	if !commit {
 		return
 	}
-	for key, o := range pending {
-		l.store(key, o)
+	for name, o := range pending {
+		l.store(l.group([]byte(name.group)), name.TopicPartition, o)
 	}
 }
 
-func (l *loader) group(id string) *loadedGroup {
-	g := l.groups[id]
+func (l *loader) group(id []byte) *loadedGroup {
+	g := l.groups[string(id)]
 	if g == nil {
 		g = &loadedGroup{}
-		l.groups[id] = g
+		l.groups[string(id)] = g
 	}
 	return g
 }
 
-func (l *loader) dropEmpty(id string, g *loadedGroup) {
+func (l *loader) dropEmpty(id []byte, g *loadedGroup) {
 	if g.meta == nil && len(g.offsets) == 0 {
-		delete(l.groups, id)
+		delete(l.groups, string(id))
 	}
 }
 
 // topic returns one string for all that are equal.
-func (l *loader) topic(name string) string {
-	if one, ok := l.topics[name]; ok {
-		return one
+func (l *loader) topic(name []byte) string {
+	one, ok := l.topics[string(name)]
+	if !ok {
+		one = string(name)
+		l.topics[one] = one
 	}
-	l.topics[name] = name
-	return name
+	return one
 }
 
 // finish hands the transactions that are open still to their groups.
 func (l *loader) finish() {
 	for id, pending := range l.open {
-		for key, o := range pending {
-			g := l.group(key.group)
+		for name, o := range pending {
+			g := l.group([]byte(name.group))
 			if g.transactions == nil {
 				g.transactions = map[int64]map[protocol.TopicPartition]storedOffset{}
 			}
 			if g.transactions[id] == nil {
 				g.transactions[id] = map[protocol.TopicPartition]storedOffset{}
 			}
-			g.transactions[id][key.partition] = o
+			g.transactions[id][name.TopicPartition] = o
 		}
 	}
 }

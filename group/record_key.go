@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 // errRecord says that a record of __consumer_offsets cannot be read.
@@ -18,11 +16,13 @@ const (
 	keyGroup     int16 = 2
 )
 
-// recordKey is the key of a record of __consumer_offsets.
+// recordKey is the key of a record of __consumer_offsets. It aliases what it was read
+// from.
 type recordKey struct {
 	version   int16
-	group     string
-	partition protocol.TopicPartition // of an offset's key
+	group     []byte
+	topic     []byte // of an offset's key
+	partition int32  // of an offset's key
 }
 
 func (k *recordKey) isOffset() bool { return k.version == keyOffsetOld || k.version == keyOffset }
@@ -34,11 +34,11 @@ func parseRecordKey(b []byte) (k recordKey, err error) {
 	f := fields{b: b}
 	k.version = f.i16()
 	if k.isOffset() || k.isGroup() {
-		k.group = f.string()
+		k.group = f.stringBytes()
 	}
 	if k.isOffset() {
-		k.partition.Topic = f.string()
-		k.partition.Partition = f.i32()
+		k.topic = f.stringBytes()
+		k.partition = f.i32()
 	}
 	if f.failed {
 		return recordKey{}, fmt.Errorf("key %x: %w", b[:min(len(b), 64)], errRecord)

@@ -71,6 +71,8 @@ type encoder struct {
 	key, value []byte
 }
 
+func newEncoder() encoder { return encoder{builder: record.NewBuilder()} }
+
 // add adds the write's records to the batch.
 func (e *encoder) add(w *write) {
 	switch {

@@ -1,0 +1,596 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"go.uber.org/goleak"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/replica"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lab is one coordinator of __consumer_offsets with two partitions, of which it leads
+// none at first.
+type lab struct {
+	t   testing.TB
+	log *fakeLog
+	c   *Coordinator
+}
+
+func settingsForTests() Settings {
+	return Settings{
+		Limits: Limits{
+			MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, InitialRebalanceDelay: 3 * time.Second,
+			MaxSize: 1000, OffsetMetadataMaxBytes: 4096, OffsetsRetention: 7 * 24 * time.Hour,
+		},
+		RetentionCheckInterval: 10 * time.Minute, CommitTimeout: 5 * time.Second, RequiredAcks: -1, LoadBufferBytes: 5 << 20,
+	}
+}
+
+func newLab(t testing.TB, log *fakeLog, change ...func(*Settings)) *lab {
+	t.Helper()
+	s := settingsForTests()
+	for _, f := range change {
+		f(&s)
+	}
+	c, err := New(Config{Settings: s, Partitions: func() int32 { return 2 }}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return &lab{t, log, c}
+}
+
+func (l *lab) stop() { l.c.Stop(context.Background()) }
+
+func role(n int32, r replica.Role, epoch int32, cause replica.Cause) replica.RoleEvent {
+	return replica.RoleEvent{Partition: protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: n}, Role: r, Epoch: epoch, Cause: cause}
+}
+
+// leads has the coordinator lead a partition.
+func (l *lab) leads(n, epoch int32) {
+	l.log.lead(n, epoch)
+	l.c.RoleChanged(role(n, replica.Leader, epoch, replica.LeaderAndISR))
+}
+
+func (l *lab) follows(n, epoch int32) {
+	l.log.lead(n, -1)
+	l.c.RoleChanged(role(n, replica.Follower, epoch, replica.LeaderAndISR))
+}
+
+// groupIn is the name of a group that belongs to a partition.
+func groupIn(n int32) string {
+	for i := 0; ; i++ {
+		if name := fmt.Sprintf("g%d", i); PartitionFor(name, 2) == n {
+			return name
+		}
+	}
+}
+
+func commitOf(group string, offsets ...int64) *Commit {
+	c := &Commit{Group: group, Generation: NoGeneration}
+	for i, o := range offsets {
+		c.Offsets = append(c.Offsets, CommitOffset{Topic: "t", Partition: int32(i), Offset: o, LeaderEpoch: -1, CommitMS: NoTime, ExpireMS: NoExpiry})
+	}
+	return c
+}
+
+// commit commits and returns a channel that is closed when it is done.
+func (l *lab) commit(c *Commit) <-chan struct{} {
+	done := make(chan struct{})
+	l.c.CommitOffsets(c, func() { close(done) })
+	return done
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *lab) committed(group string) string {
+	l.t.Helper()
+	all, err := l.c.FetchAllOffsets(nil, group)
+	if err != nil {
+		return err.Error()
+	}
+	slices.SortFunc(all, func(a, b CommittedOffset) int { return a.TopicPartition.Compare(b.TopicPartition) })
+	var texts []string
+	for _, o := range all {
+		text := fmt.Sprintf("%v=%d", o.TopicPartition, o.Offset)
+		if o.Unstable {
+			text += "?"
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, " ")
+}
+
+func (l *lab) expect(group, want string) {
+	l.t.Helper()
+	if got := l.committed(group); got != want {
+		l.t.Errorf("%s has %q, want %q", group, got, want)
+	}
+}
+
+// join joins and returns where the result comes.
+func (l *lab) join(r JoinRequest) <-chan JoinResult {
+	result := make(chan JoinResult, 1)
+	r.SessionTimeout, r.RebalanceTimeout = 10*time.Second, 30*time.Second
+	r.ProtocolType, r.Protocols = "consumer", []Protocol{{"range", subscription("t")}}
+	l.c.Join(&r, func(j JoinResult) { result <- j })
+	return result
+}
+
+func (l *lab) sync(r SyncRequest) <-chan SyncResult {
+	result := make(chan SyncResult, 1)
+	l.c.Sync(&r, func(s SyncResult) { result <- s })
+	return result
+}
+
+func (l *lab) member(group string) JoinResult {
+	j := <-l.join(JoinRequest{Group: group, ClientID: "m", ClientHost: "/h"})
+	if j.Err != nil {
+		l.t.Fatal(j.Err)
+	}
+	if s := <-l.sync(SyncRequest{Group: group, MemberID: j.MemberID, Generation: j.Generation}); s.Err != nil {
+		l.t.Fatal(s.Err)
+	}
+	return j
+}
+
+func is(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) || want == nil && err != nil {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// What every request is asked first.
+func TestWhoCoordinates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.reads = make(chan struct{})
+		l := newLab(t, log)
+		all := func(want, heartbeat, sync error) {
+			t.Helper()
+			g := groupIn(1)
+			is(t, "join", (<-l.join(JoinRequest{Group: g})).Err, want)
+			is(t, "sync", (<-l.sync(SyncRequest{Group: g})).Err, sync)
+			is(t, "heartbeat", l.c.Heartbeat(&HeartbeatRequest{Group: g}), heartbeat)
+			is(t, "leave", l.c.Leave(g, nil), want)
+			c := commitOf(g, 1)
+			<-l.commit(c)
+			is(t, "commit", c.Offsets[0].Err, want)
+			_, err := l.c.FetchOffsets(nil, g, []protocol.TopicPartition{{Topic: "t"}})
+			is(t, "fetch", err, want)
+			_, err = l.c.FetchAllOffsets(nil, g)
+			is(t, "fetch all", err, want)
+			_, err = l.c.Describe(g)
+			is(t, "describe", err, want)
+			is(t, "delete", l.c.DeleteGroup(g), want)
+			is(t, "delete offsets", l.c.DeleteOffsets(g, nil), want)
+		}
+		l.leads(0, 5)
+		all(kerr.NotCoordinator, kerr.NotCoordinator, kerr.NotCoordinator)
+		l.leads(1, 5)
+		all(kerr.CoordinatorLoadInProgress, nil, kerr.RebalanceInProgress)
+		_, err := l.c.List()
+		is(t, "list", err, kerr.CoordinatorLoadInProgress)
+
+		// Without a group's id; a coordinator of offsets takes it.
+		is(t, "join", (<-l.join(JoinRequest{})).Err, kerr.InvalidGroupID)
+		is(t, "sync", (<-l.sync(SyncRequest{})).Err, kerr.InvalidGroupID)
+		is(t, "heartbeat", l.c.Heartbeat(&HeartbeatRequest{}), kerr.InvalidGroupID)
+		is(t, "leave", l.c.Leave("", nil), kerr.InvalidGroupID)
+		is(t, "delete offsets", l.c.DeleteOffsets("", nil), kerr.InvalidGroupID)
+
+		close(log.reads)
+		synctest.Wait()
+		c := commitOf("", 1)
+		<-l.commit(c)
+		is(t, "commit to the group without a name", c.Offsets[0].Err, nil)
+		_, err = l.c.List()
+		is(t, "list", err, nil)
+
+		// Groups that do not exist.
+		g := groupIn(1)
+		is(t, "join", (<-l.join(JoinRequest{Group: g, MemberID: "m"})).Err, kerr.UnknownMemberID)
+		is(t, "heartbeat", l.c.Heartbeat(&HeartbeatRequest{Group: g}), kerr.UnknownMemberID)
+		leaving := []Leaving{{MemberID: "m"}}
+		is(t, "leave", l.c.Leave(g, leaving), nil)
+		is(t, "leaving member", leaving[0].Err, kerr.UnknownMemberID)
+		c = commitOf(g, 1)
+		c.Generation = 0
+		<-l.commit(c)
+		is(t, "commit", c.Offsets[0].Err, kerr.IllegalGeneration)
+		is(t, "delete", l.c.DeleteGroup(g), kerr.GroupIDNotFound)
+		is(t, "delete offsets", l.c.DeleteOffsets(g, nil), kerr.GroupIDNotFound)
+		d, err := l.c.Describe(g)
+		if d.State != Dead || err != nil {
+			t.Errorf("described as %v, %v", d, err)
+		}
+		got, err := l.c.FetchOffsets(nil, g, []protocol.TopicPartition{{Topic: "t", Partition: 3}})
+		if err != nil || len(got) != 1 || got[0].Offset != -1 || got[0].Partition != 3 || got[0].LeaderEpoch != -1 {
+			t.Errorf("fetched %v, %v", got, err)
+		}
+
+		// Session timeouts, and what could not be stored.
+		for _, timeout := range []time.Duration{0, 6*time.Second - 1, 30*time.Minute + 1} {
+			result := make(chan JoinResult, 1)
+			l.c.Join(&JoinRequest{Group: g, SessionTimeout: timeout}, func(r JoinResult) { result <- r })
+			is(t, "join", (<-result).Err, kerr.InvalidSessionTimeout)
+		}
+		is(t, "join", (<-l.join(JoinRequest{Group: g, ClientID: strings.Repeat("x", 1<<15)})).Err, kerr.InvalidRequest)
+
+		l.follows(1, 6)
+		all(kerr.NotCoordinator, kerr.NotCoordinator, kerr.NotCoordinator)
+		l.stop()
+		all(kerr.CoordinatorNotAvailable, kerr.CoordinatorNotAvailable, kerr.CoordinatorNotAvailable)
+	})
+}
+
+// Commits that wait share one append, and are answered when it is acknowledged.
+func TestCommitsShareAnAppend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		log.setHold(true)
+		first := l.commit(commitOf(g, 1, 1))
+		var others []<-chan struct{}
+		for i := range int64(10) {
+			others = append(others, l.commit(commitOf(g, 2+i)))
+		}
+		synctest.Wait()
+		if isDone(first) || log.waiting() != 1 {
+			t.Fatalf("%d appends are waited for, answered %v", log.waiting(), isDone(first))
+		}
+		l.expect(g, "")
+		if got, _ := l.c.FetchOffsets(nil, g, []protocol.TopicPartition{{Topic: "t"}}); !got[0].Unstable || got[0].Offset != -1 {
+			t.Errorf("fetched %+v", got)
+		}
+		log.acknowledge(nil, true)
+		synctest.Wait()
+		l.expect(g, "t-0=1? t-1=1")
+		if !isDone(first) || isDone(others[0]) {
+			t.Error("the first commit is not done, or another one is")
+		}
+		log.acknowledge(nil, false)
+		synctest.Wait()
+		for _, done := range others {
+			if !isDone(done) {
+				t.Error("not done")
+			}
+		}
+		l.expect(g, "t-0=11 t-1=1")
+		if got := log.batchSizes(1); !slices.Equal(got, []int32{2, 10}) {
+			t.Errorf("batches of %v records", got)
+		}
+	})
+}
+
+// What does not fit into a batch goes into the next; what is too large alone is
+// compressed, and refused only if that does not help.
+func TestBatchesHaveALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.maxBatch = 500
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		log.setHold(true)
+		l.commit(commitOf(g, 1))
+		var all []<-chan struct{}
+		for i := range int64(10) {
+			all = append(all, l.commit(commitOf(g, 2+i)))
+		}
+		large := commitOf(g, 99)
+		large.Offsets[0].Metadata = strings.Repeat("x", 1000)
+		all = append(all, l.commit(large))
+		log.acknowledge(nil, false)
+		synctest.Wait()
+		for _, done := range all {
+			if !isDone(done) {
+				t.Error("not done")
+			}
+		}
+		is(t, "a large commit", large.Offsets[0].Err, nil)
+		l.expect(g, "t-0=99")
+		sizes := log.batchSizes(1)
+		if len(sizes) < 4 || slices.Max(sizes) > 9 {
+			t.Errorf("batches of %v records", sizes)
+		}
+		if b := log.partitions[1].batches; b[len(b)-1].Codec() != record.Zstd || b[0].Codec() != record.None {
+			t.Error("the large batch is not compressed, or a small one is")
+		}
+		log.maxBatch = 70
+		<-l.commit(large)
+		is(t, "too large a commit", large.Offsets[0].Err, kerr.InvalidCommitOffsetSize)
+		// Another coordinator reads them all.
+		l.follows(1, 6)
+		l.leads(1, 7)
+		synctest.Wait()
+		l.expect(g, "t-0=99")
+	})
+}
+
+// An append that is not acknowledged in time has ended for who waits for it.
+func TestCommitTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		log.setHold(true)
+		c, next := commitOf(g, 1), commitOf(g, 2)
+		began := time.Now()
+		done := l.commit(c)
+		nextDone := l.commit(next)
+		<-done
+		is(t, "commit", c.Offsets[0].Err, kerr.RequestTimedOut)
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("timed out after %v", took)
+		}
+		synctest.Wait()
+		log.acknowledge(nil, false) // both
+		<-nextDone
+		is(t, "commit", next.Offsets[0].Err, nil)
+		is(t, "commit", c.Offsets[0].Err, kerr.RequestTimedOut)
+		l.expect(g, "t-0=2")
+	})
+}
+
+// The log's refusal reaches who commits, and changes nothing.
+func TestCommitRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		<-l.commit(commitOf(g, 1))
+		log.setRefuse(fmt.Errorf("wrapped: %w", kerr.NotEnoughReplicas))
+		c := commitOf(g, 2)
+		<-l.commit(c)
+		is(t, "commit", c.Offsets[0].Err, kerr.CoordinatorNotAvailable)
+		l.expect(g, "t-0=1")
+	})
+}
+
+// Leadership comes and goes with epochs: what is late does nothing.
+func TestResignation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		<-l.commit(commitOf(g, 1))
+
+		// Another epoch of the same leadership loads nothing anew.
+		log.setHold(true)
+		l.c.RoleChanged(role(1, replica.Leader, 6, replica.LeaderAndISR))
+		kept := commitOf(g, 2)
+		keptDone := l.commit(kept)
+		log.acknowledge(nil, true)
+		<-keptDone
+		is(t, "commit", kept.Offsets[0].Err, nil)
+
+		// What waits is answered: parked joins, commits on their way and in line.
+		join := l.join(JoinRequest{Group: g, ClientID: "m"})
+		onWay, inLine := commitOf(g+"x", 3), commitOf(g+"x", 4)
+		for PartitionFor(onWay.Group, 2) != 1 {
+			onWay.Group += "x"
+		}
+		inLine.Group = onWay.Group
+		first, second := l.commit(onWay), l.commit(inLine)
+		l.c.RoleChanged(role(1, replica.Follower, 4, replica.LeaderAndISR)) // old news
+		synctest.Wait()
+		if len(join) != 0 || isDone(first) {
+			t.Fatal("answered on old news")
+		}
+		l.follows(1, 7)
+		is(t, "join", (<-join).Err, kerr.NotCoordinator)
+		<-first
+		<-second
+		is(t, "commit on its way", onWay.Offsets[0].Err, kerr.NotCoordinator)
+		is(t, "commit in line", inLine.Offsets[0].Err, kerr.NotCoordinator)
+
+		// The acknowledgement comes late, while another leadership has begun.
+		log.reads = make(chan struct{})
+		l.leads(1, 8)
+		synctest.Wait()
+		l.expect(g, kerr.CoordinatorLoadInProgress.Error())
+		log.acknowledge(nil, false)
+		synctest.Wait()
+		log.reads <- struct{}{}
+		synctest.Wait()
+		l.expect(g, "t-0=2")
+		l.expect(onWay.Group, "t-0=3") // in the log it was
+
+		// A load that is late.
+		l.follows(1, 9)
+		l.leads(1, 10)
+		synctest.Wait()
+		l.follows(1, 11)
+		close(log.reads)
+		synctest.Wait()
+		l.expect(g, kerr.NotCoordinator.Error())
+
+		// A deletion needs no newer epoch, and the next topic begins with 0.
+		l.leads(1, 12)
+		synctest.Wait()
+		l.expect(g, "t-0=2")
+		l.c.RoleChanged(role(1, replica.None, 12, replica.Deleted))
+		l.expect(g, kerr.NotCoordinator.Error())
+		l.leads(1, 0)
+		synctest.Wait()
+		l.expect(g, "t-0=2")
+		l.c.RoleChanged(role(1, replica.None, 0, replica.FailedDirectory))
+		l.expect(g, kerr.NotCoordinator.Error())
+	})
+}
+
+// A partition that cannot be read is tried again, and another one does not wait for it.
+func TestLoadIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		<-l.commit(commitOf(g, 1))
+		l.follows(1, 6)
+		log.mu.Lock()
+		log.unread = kerr.KafkaStorageError
+		log.mu.Unlock()
+		l.leads(1, 7)
+		l.leads(0, 7)
+		time.Sleep(10 * time.Second)
+		l.expect(g, kerr.CoordinatorLoadInProgress.Error())
+		log.mu.Lock()
+		log.unread = nil
+		log.mu.Unlock()
+		time.Sleep(30 * time.Second)
+		l.expect(g, "t-0=1")
+		l.expect(groupIn(0), "")
+	})
+}
+
+// A partition that is being deleted while it is loaded.
+func TestTopicDeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		<-l.commit(commitOf(g, 1, 2, 3))
+		l.c.PartitionsDeleted([]protocol.TopicPartition{{Topic: "t", Partition: 1}})
+		l.expect(g, "t-0=1 t-2=3")
+		l.follows(1, 6)
+		log.reads = make(chan struct{})
+		l.leads(1, 7)
+		synctest.Wait()
+		l.c.PartitionsDeleted([]protocol.TopicPartition{{Topic: "t", Partition: 2}, {Topic: "u"}})
+		close(log.reads)
+		synctest.Wait()
+		l.expect(g, "t-0=1")
+		l.follows(1, 8)
+		l.leads(1, 9)
+		synctest.Wait()
+		l.expect(g, "t-0=1")
+	})
+}
+
+// Sessions, rebalances and retention with the real timers.
+func TestTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		g := groupIn(1)
+		began := time.Now()
+		j := l.member(g)
+		if waited := time.Since(began); waited != 3*time.Second {
+			t.Errorf("the first rebalance took %v", waited)
+		}
+		for range 20 {
+			time.Sleep(9 * time.Second)
+			is(t, "heartbeat", l.c.Heartbeat(&HeartbeatRequest{Group: g, MemberID: j.MemberID, Generation: j.Generation}), nil)
+		}
+		c := commitOf(g, 7)
+		c.MemberID, c.Generation = j.MemberID, j.Generation
+		<-l.commit(c)
+		is(t, "commit", c.Offsets[0].Err, nil)
+		if list, err := l.c.List(); err != nil || len(list) != 1 || list[0] != (Listed{g, "consumer", Stable}) {
+			t.Errorf("listed %v, %v", list, err)
+		}
+		d, _ := l.c.Describe(g)
+		if d.State != Stable || d.Protocol != "range" || len(d.Members) != 1 || d.Members[0].ClientHost != "/h" || !strings.HasPrefix(d.Members[0].ID, "m-") {
+			t.Errorf("described as %+v", d)
+		}
+		time.Sleep(10*time.Second - 1)
+		if d, _ := l.c.Describe(g); d.State != Stable {
+			t.Errorf("%v before the session has ended", d.State)
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if d, _ := l.c.Describe(g); d.State != Empty {
+			t.Errorf("%v after the session has ended", d.State)
+		}
+		if s := l.c.Stats(); s.Groups[Empty] != 1 || s.Offsets != 1 || s.Commits != 1 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(7*24*time.Hour - time.Second)
+		l.expect(g, "t-0=7")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		l.expect(g, "")
+		if list, _ := l.c.List(); len(list) != 0 {
+			t.Errorf("listed %v", list)
+		}
+		// It has not come back from the log either.
+		l.follows(1, 6)
+		l.leads(1, 7)
+		synctest.Wait()
+		if list, _ := l.c.List(); len(list) != 0 {
+			t.Errorf("listed %v", list)
+		}
+	})
+}
+
+func TestLags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, newFakeLog())
+		defer l.stop()
+		l.leads(0, 1)
+		l.leads(1, 1)
+		synctest.Wait()
+		<-l.commit(commitOf(groupIn(0), 10, 20, 30))
+		<-l.commit(commitOf(groupIn(1), 5))
+		ends := map[protocol.TopicPartition]int64{{Topic: "t"}: 12, {Topic: "t", Partition: 1}: 15}
+		var texts []string
+		for lag := range l.c.Lags(func(tp protocol.TopicPartition) (int64, bool) { end, ok := ends[tp]; return end, ok }) {
+			texts = append(texts, fmt.Sprintf("%s %v %d of %d: %d", lag.Group, lag.TopicPartition, lag.Committed, lag.End, lag.Lag))
+		}
+		slices.Sort(texts)
+		want := fmt.Sprintf("%[1]s t-0 10 of 12: 2,%[1]s t-1 20 of 15: 0,%[1]s t-2 30 of -1: -1,%[2]s t-0 5 of 12: 7", groupIn(0), groupIn(1))
+		if groupIn(0) > groupIn(1) {
+			want = fmt.Sprintf("%[2]s t-0 5 of 12: 7,%[1]s t-0 10 of 12: 2,%[1]s t-1 20 of 15: 0,%[1]s t-2 30 of -1: -1", groupIn(0), groupIn(1))
+		}
+		if got := strings.Join(texts, ","); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}

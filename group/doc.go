@@ -1,0 +1,44 @@
+// Package group coordinates consumer groups: who is a member, who reads what, and how
+// far each has come. It follows the classic protocol of Kafka 3.9, and docs/groups.md
+// says where it does better.
+//
+// # What is where
+//
+// The state machine of one group, which is pure:
+//
+//	classic.go        the state, and what follows from it
+//	member.go         a member: adding, dropping, parking its requests
+//	join.go           JoinGroup
+//	rebalance.go      the barrier that joins wait for, and the next generation
+//	sync.go           SyncGroup, and the assignments on their way to the log
+//	static.go         static members that come back
+//	heartbeat.go, leave.go
+//	commit.go         OffsetCommit, and the offsets on their way to the log
+//	offsets.go        expiry and deletion
+//	tick.go           what is due
+//	persist.go        the group as it is stored, and as it was loaded
+//	effects.go        what a step asks for
+//	write.go          what a step has for the log
+//
+// The coordinator:
+//
+//	coordinator.go    leaderships, and finding a group
+//	partition.go      one leadership
+//	hosted.go         one group: its mutex and its timer
+//	appender.go       writing to one partition
+//	load.go           reading one
+//	log.go            what it needs of the log
+//	membership.go, committed.go, admin.go   the requests
+//	expiry.go         looking for expired offsets
+//	lag.go, stats.go  what others may show
+//
+// Records of __consumer_offsets: record_key.go, record_offset.go, record_group.go,
+// over fields.go; subscription.go reads what consumers say of themselves.
+//
+// # Locks
+//
+// A group's mutex comes first; under it a write is put into the appender's line, by
+// the appender's own. A partition's mutex guards its table of groups and is never held
+// while a group's is taken. Nothing is appended, nobody is answered, and no callback of
+// the log waits, under any of them.
+package group
