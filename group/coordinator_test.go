@@ -570,6 +570,24 @@ func TestTimers(t *testing.T) {
 	})
 }
 
+// Ids that nobody comes back with have a bound.
+func TestPendingMembersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, newFakeLog())
+		defer l.stop()
+		l.leads(1, 1)
+		synctest.Wait()
+		g := groupIn(1)
+		for range maxPending {
+			is(t, "join", (<-l.join(JoinRequest{Group: g, TwoSteps: true})).Err, kerr.MemberIDRequired)
+		}
+		is(t, "join", (<-l.join(JoinRequest{Group: g, TwoSteps: true})).Err, kerr.GroupMaxSizeReached)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		is(t, "join", (<-l.join(JoinRequest{Group: g, TwoSteps: true})).Err, kerr.MemberIDRequired)
+	})
+}
+
 func TestLags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, newFakeLog())

@@ -84,14 +84,15 @@ func (c *Coordinator) read(p *partition, l *loader) error {
 func (c *Coordinator) serve(p *partition, l *loader, begun time.Time) {
 	l.finish()
 	groups := make(map[string]*hosted, len(l.groups))
-	for id, loaded := range l.groups {
+	for id, found := range l.groups {
 		h := &hosted{of: p}
 		h.mu.Lock()
 		var fx effects
-		h.group = loadedClassicGroup(id, &c.settings.Limits, loaded, time.Now(), &fx)
+		h.group = loadedClassicGroup(id, &c.settings.Limits, found, time.Now(), &fx)
 		groups[id] = h
 		h.end(&fx, true)
 	}
+	loaded := len(groups) // from now on they are not this goroutine's
 	deleted, ok := p.publish(groups)
 	if !ok {
 		for _, h := range groups {
@@ -104,7 +105,7 @@ func (c *Coordinator) serve(p *partition, l *loader, begun time.Time) {
 	}
 	took := time.Since(begun)
 	c.stats.loaded(took)
-	c.logger.Info("coordinates the groups of a partition", "partition", p.number, "epoch", p.epoch, "groups", len(groups), "offsets", l.offsets, "took", took)
+	c.logger.Info("coordinates the groups of a partition", "partition", p.number, "epoch", p.epoch, "groups", loaded, "offsets", l.offsets, "took", took)
 	if l.skipped > 0 {
 		c.logger.Warn("some records of __consumer_offsets are not understood and were passed over", "partition", p.number, "records", l.skipped, "first", l.firstSkipped)
 	}

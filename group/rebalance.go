@@ -119,9 +119,6 @@ func (g *classicGroup) nextGeneration(now time.Time, fx *effects) {
 // asked for their assignment in time (KAFKA-12890).
 func (g *classicGroup) removeUnsynced(now time.Time, fx *effects) {
 	g.syncDeadline = time.Time{}
-	if g.state != CompletingRebalance && g.state != Stable {
-		return
-	}
 	var late []*member
 	for _, m := range g.members {
 		if m.unsynced {
