@@ -30,7 +30,7 @@ func (c *Coordinator) CommitOffsets(r *Commit, done func()) {
 
 // findForCommit finds the group, or makes it for somebody who is in none.
 func (c *Coordinator) findForCommit(r *Commit) (*hosted, error) {
-	if err := checkStrings(r.Group, nil); err != nil {
+	if err := checkName(r.Group); err != nil {
 		return nil, err
 	}
 	if r.Generation < 0 {

@@ -237,7 +237,15 @@ func TestWhoCoordinates(t *testing.T) {
 			l.c.Join(&JoinRequest{Group: g, SessionTimeout: timeout}, func(r JoinResult) { result <- r })
 			is(t, "join", (<-result).Err, kerr.InvalidSessionTimeout)
 		}
-		is(t, "join", (<-l.join(JoinRequest{Group: g, ClientID: strings.Repeat("x", 1<<15)})).Err, kerr.InvalidRequest)
+		long := strings.Repeat("x", maxName+1)
+		for _, r := range []JoinRequest{{Group: long}, {Group: g, ClientID: long}, {Group: g, InstanceID: &long}, {Group: g, Protocols: []Protocol{{Name: long}}}} {
+			result := make(chan JoinResult, 1)
+			l.c.Join(&r, func(r JoinResult) { result <- r })
+			is(t, "join with a long name", (<-result).Err, kerr.InvalidRequest)
+		}
+		c = commitOf(long, 1)
+		<-l.commit(c)
+		is(t, "commit with a long name", c.Offsets[0].Err, kerr.InvalidRequest)
 
 		l.follows(1, 6)
 		all(kerr.NotCoordinator, kerr.NotCoordinator, kerr.NotCoordinator)

@@ -13,12 +13,13 @@ import (
 // InvalidSessionTimeout, UnknownMemberID, GroupMaxSizeReached,
 // InconsistentGroupProtocol, MemberIDRequired (not an error in fact: MemberID is the
 // one to come back with), FencedInstanceID, RebalanceInProgress (the member joined
-// again meanwhile), UnknownServerError.
+// again meanwhile), UnknownServerError, and InvalidRequest for a name that is too long to be
+// stored.
 func (c *Coordinator) Join(r *JoinRequest, reply func(JoinResult)) {
 	refuse := func(err error) {
 		reply(JoinResult{Err: err, MemberID: r.MemberID, Generation: NoGeneration})
 	}
-	if err := checkStrings(r.Group, r.InstanceID, r.ClientID, r.ClientHost, r.ProtocolType); err != nil {
+	if err := r.checkStrings(); err != nil {
 		refuse(err)
 		return
 	}
@@ -69,16 +70,32 @@ func newMemberID(r *JoinRequest) string {
 	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", name, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
+// maxName is the longest that a name may be which is stored: a member id is a little
+// longer than what it is made of.
+const maxName = maxString - 64
+
 // checkStrings refuses what could not be stored. The error is kerr.InvalidRequest.
-func checkStrings(group string, instanceID *string, others ...string) error {
-	const room = 64 // a member id is a little longer than what it is made of
-	if instanceID != nil {
-		others = append(others, *instanceID)
+func (r *JoinRequest) checkStrings() error {
+	instance := ""
+	if r.InstanceID != nil {
+		instance = *r.InstanceID
 	}
-	for _, s := range append(others, group) {
-		if len(s) > maxString-room {
-			return fmt.Errorf("a string of %d bytes, at most %d can be stored: %w", len(s), maxString-room, kerr.InvalidRequest)
+	for _, name := range []string{r.Group, instance, r.ClientID, r.ClientHost, r.ProtocolType} {
+		if err := checkName(name); err != nil {
+			return err
 		}
+	}
+	for _, p := range r.Protocols {
+		if err := checkName(p.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("a name of %d bytes, at most %d can be stored: %w", len(name), maxName, kerr.InvalidRequest)
 	}
 	return nil
 }

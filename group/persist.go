@@ -102,6 +102,7 @@ func (g *classicGroup) resign(now time.Time, fx *effects) {
 		g.answerJoin(m, JoinResult{Err: errNotCoordinator, MemberID: m.id, Generation: NoGeneration}, fx)
 		g.answerSync(m, SyncResult{Err: errNotCoordinator}, fx)
 	}
+	g.storing = nil
 	g.transition(Dead, now)
 	g.wake = time.Time{}
 }

@@ -5,19 +5,20 @@ import "time"
 // replacement is a static member that came back under a new id, while its group was
 // stable.
 type replacement struct {
-	m         *member
-	newID     string
-	oldID     string
-	oldLeader string
-	canSkip   bool
-	before    member // what the join has changed
+	m          *member
+	newID      string
+	oldID      string
+	generation int32
+	oldLeader  string
+	canSkip    bool
+	before     member // what the join has changed
 }
 
 // replace gives a static member that joins anew a new id. What it was assigned is
 // still its own: unless another protocol is to be selected, a stable group goes on
 // (KIP-345).
 func (g *classicGroup) replace(now time.Time, m *member, r *JoinRequest, newID string, reply func(JoinResult), fx *effects) {
-	x := &replacement{m: m, newID: newID, oldID: m.id, oldLeader: g.leader, canSkip: r.CanSkipAssignment, before: *m}
+	x := &replacement{m: m, newID: newID, oldID: m.id, generation: g.generation, oldLeader: g.leader, canSkip: r.CanSkipAssignment, before: *m}
 	g.answerJoin(m, JoinResult{Err: errFenced, MemberID: m.id, Generation: NoGeneration}, fx)
 	g.answerSync(m, SyncResult{Err: errFenced}, fx)
 	g.rename(m, newID)
@@ -31,7 +32,7 @@ func (g *classicGroup) replace(now time.Time, m *member, r *JoinRequest, newID s
 	case g.state == Stable && g.selectProtocol() != g.protocol:
 		g.rebalance(now, fx)
 	case g.state == Stable:
-		w := &groupWrite{generation: g.generation, value: g.value(nil), returned: x}
+		w := &groupWrite{value: g.value(nil), returned: x}
 		fx.write(write{group: g.id, metadata: w, timeMS: now.UnixMilli()})
 	}
 }
@@ -51,7 +52,7 @@ func (g *classicGroup) rename(m *member, id string) {
 func (g *classicGroup) returnStored(now time.Time, w *groupWrite, err error, fx *effects) {
 	x := w.returned
 	m := x.m
-	if g.state != Stable || g.generation != w.generation || g.byID[x.newID] != m || m.join == nil {
+	if g.state != Stable || g.generation != x.generation || g.byID[x.newID] != m || m.join == nil {
 		return
 	}
 	if err != nil {

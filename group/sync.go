@@ -47,7 +47,7 @@ func (g *classicGroup) sync(now time.Time, r *SyncRequest, reply func(SyncResult
 	g.answerSync(m, SyncResult{Err: errRebalancing}, fx) // which its client has given up
 	m.sync = reply
 	if m.id == g.leader && g.storing == nil {
-		g.storing = &groupWrite{generation: g.generation, value: g.value(assignmentsOf(r))}
+		g.storing = &groupWrite{value: g.value(assignmentsOf(r))}
 		fx.write(write{group: g.id, metadata: g.storing, timeMS: now.UnixMilli()})
 	}
 }
@@ -87,17 +87,12 @@ func (g *classicGroup) groupStored(now time.Time, w *groupWrite, err error, fx *
 	switch {
 	case w.returned != nil:
 		g.returnStored(now, w, err, fx)
-	case w != g.storing: // the end of a group's last member, for which nobody waits
+	case w != g.storing: // a rebalance has begun since, or nobody waits for it
+	case err != nil:
+		g.failSyncs(now, err, fx)
+		g.rebalance(now, fx)
 	default:
 		g.storing = nil
-		if g.state != CompletingRebalance || g.generation != w.generation {
-			return
-		}
-		if err != nil {
-			g.failSyncs(now, err, fx)
-			g.rebalance(now, fx)
-			break
-		}
 		for i := range w.value.members {
 			stored := &w.value.members[i]
 			g.byID[stored.id].assignment = stored.assignment
@@ -112,11 +107,10 @@ func (g *classicGroup) groupStored(now time.Time, w *groupWrite, err error, fx *
 	g.settle(now, fx)
 }
 
-// failSyncs forgets the assignments and answers the syncs that wait for them.
+// failSyncs answers the syncs that wait for assignments, which do not count any more.
 func (g *classicGroup) failSyncs(now time.Time, err error, fx *effects) {
 	g.storing = nil
 	for _, m := range g.members {
-		m.assignment = nil
 		if g.answerSync(m, SyncResult{Err: err}, fx) {
 			g.restartSession(m, now)
 		}

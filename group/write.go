@@ -17,9 +17,8 @@ type write struct {
 
 // groupWrite is a group's metadata on its way to the log.
 type groupWrite struct {
-	generation int32
-	value      groupValue
-	returned   *replacement // it is about a static member that came back
+	value    groupValue
+	returned *replacement // it is about a static member that came back
 }
 
 // tombstones delete offsets, and a group.
