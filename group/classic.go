@@ -116,9 +116,9 @@ func (g *classicGroup) allList(protocol string) bool {
 // list first; among equals the one that the first member prefers. There is always
 // one, since who joins has to list one.
 func (g *classicGroup) selectProtocol() string {
-	var candidates []string
+	var candidates []string // one that is listed twice is voted for where it stands first
 	for _, p := range g.members[0].protocols {
-		if g.allList(p.Name) && !slices.Contains(candidates, p.Name) {
+		if g.allList(p.Name) {
 			candidates = append(candidates, p.Name)
 		}
 	}
