@@ -596,6 +596,32 @@ func TestPendingMembersAreBounded(t *testing.T) {
 	})
 }
 
+// What is due before the timer fires sets it earlier.
+func TestTimerIsSetEarlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, newFakeLog())
+		defer l.stop()
+		l.leads(1, 1)
+		synctest.Wait()
+		join := func() <-chan JoinResult {
+			result := make(chan JoinResult, 1)
+			l.c.Join(&JoinRequest{
+				Group: groupIn(1), SessionTimeout: 30 * time.Minute, RebalanceTimeout: 10 * time.Second,
+				ProtocolType: "consumer", Protocols: []Protocol{{"range", nil}},
+			}, func(r JoinResult) { result <- r })
+			return result
+		}
+		j := <-join()
+		<-l.sync(SyncRequest{Group: groupIn(1), MemberID: j.MemberID, Generation: j.Generation})
+		time.Sleep(time.Minute) // the time to sync is over, and the session alone is left
+		began := time.Now()
+		is(t, "join", (<-join()).Err, nil)
+		if waited := time.Since(began); waited != 10*time.Second {
+			t.Errorf("the rebalance took %v", waited)
+		}
+	})
+}
+
 func TestLags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, newFakeLog())

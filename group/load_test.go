@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -150,7 +151,7 @@ func TestLoadOfStrangeRecords(t *testing.T) {
 	if g := l.groups["g"]; l.skipped != 5 || len(g.offsets) != 2 || g.meta != nil || l.firstSkipped == nil {
 		t.Errorf("%d skipped, %+v, %v", l.skipped, g, l.firstSkipped)
 	}
-	batch[len(batch)-1] ^= 1
+	batch[len(batch)-10] ^= 1 // in the last offset
 	if l.add(batch) == nil {
 		t.Error("a damaged batch is taken")
 	}
@@ -179,4 +180,24 @@ func TestLoadHoldsLiveKeysOnly(t *testing.T) {
 	if len(l.groups) != 0 || l.offsets != 0 || len(l.topics) != 1 {
 		t.Errorf("%d groups, %d offsets, %d topics", len(l.groups), l.offsets, len(l.topics))
 	}
+}
+
+// A load that is over when the leadership has ended serves nobody.
+func TestLoadIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, newFakeLog())
+		defer l.stop()
+		p := l.c.newPartition(0, 1)
+		found := newLoader()
+		v := groupValue{protocolType: "consumer", generation: 1, protocol: pointer("range"), members: []memberValue{{id: "m", sessionTimeoutMS: 10_000}}}
+		found.group([]byte("g")).meta = &v
+		p.resign()
+		l.c.serve(p, found, time.Now())
+		if h, err := p.find("g"); h != nil || err != errNotCoordinator {
+			t.Errorf("found %v, %v", h, err)
+		}
+		if s := l.c.Stats(); s.Loads != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
