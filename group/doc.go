@@ -27,6 +27,7 @@
 //	hosted.go         one group: its mutex and its timer
 //	appender.go       writing to one partition
 //	load.go           reading one
+//	loader.go         what its records say
 //	log.go            what it needs of the log
 //	membership.go, committed.go, admin.go   the requests
 //	expiry.go         looking for expired offsets
