@@ -12,6 +12,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/replica"
 )
 
 // Commits that wait share one append, and are answered when it is acknowledged.
@@ -147,5 +148,50 @@ func TestCommitRefused(t *testing.T) {
 		<-l.commit(c)
 		is(t, "commit", c.Offsets[0].Err, kerr.CoordinatorNotAvailable)
 		l.expect(g, "t-0=1")
+	})
+}
+
+// What was not sent when the leadership ended is not sent any more.
+func TestCommitMeetsResignation(t *testing.T) {
+	for _, at := range []int{1, 2} { // before the batch is made, and while it is
+		synctest.Test(t, func(t *testing.T) {
+			log := newFakeLog()
+			l := newLab(t, log)
+			defer l.stop()
+			l.leads(1, 5)
+			synctest.Wait()
+			asked := 0
+			log.asked = func() {
+				if asked++; asked == at {
+					l.c.RoleChanged(role(1, replica.Follower, 6, replica.LeaderAndISR))
+				}
+			}
+			c := commitOf(groupIn(1), 1)
+			<-l.commit(c)
+			is(t, "commit", c.Offsets[0].Err, kerr.NotCoordinator)
+			if got := log.batchSizes(1); len(got) > 0 || asked < at {
+				t.Errorf("batches of %v records, asked %d times", got, asked)
+			}
+		})
+	}
+}
+
+// A group whose partition has just been taken away does not write.
+func TestCommitAfterResignation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		l := newLab(t, log)
+		defer l.stop()
+		l.leads(1, 5)
+		synctest.Wait()
+		for _, p := range *l.c.led.Load() {
+			p.appender.close()
+		}
+		c := commitOf(groupIn(1), 1)
+		<-l.commit(c)
+		is(t, "commit", c.Offsets[0].Err, kerr.NotCoordinator)
+		if got := log.batchSizes(1); len(got) > 0 {
+			t.Errorf("batches of %v records", got)
+		}
 	})
 }

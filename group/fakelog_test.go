@@ -19,6 +19,7 @@ type fakeLog struct {
 	refuse error // of every append
 	unread error // of every read
 	reads  chan struct{}
+	asked  func() // is called when the largest batch is asked for
 }
 
 type fakePartition struct {
@@ -102,7 +103,12 @@ func (l *fakeLog) setRefuse(err error) {
 	l.refuse = err
 }
 
-func (l *fakeLog) MaxBatchBytes(int32) int { return l.maxBatch }
+func (l *fakeLog) MaxBatchBytes(int32) int {
+	if l.asked != nil {
+		l.asked()
+	}
+	return l.maxBatch
+}
 
 func (l *fakeLog) Bounds(n int32) (int64, int64, error) {
 	if l.reads != nil {
@@ -129,7 +135,7 @@ func (l *fakeLog) Read(dst []byte, n int32, from, end int64, maxBytes int32) ([]
 	return dst, l.unread
 }
 
-// records returns what a partition holds, batch by batch, as key=value counts.
+// batchSizes returns how many records the batches of a partition have.
 func (l *fakeLog) batchSizes(n int32) (sizes []int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
