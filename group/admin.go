@@ -12,10 +12,10 @@ import (
 // request: kerr.InvalidGroupID, CoordinatorNotAvailable, CoordinatorLoadInProgress,
 // NotCoordinator, GroupIDNotFound, NonEmptyGroup.
 func (c *Coordinator) DeleteOffsets(group string, list []OffsetDeletion) error {
-	h, err := c.findExisting(group)
 	if group == "" {
-		err = kerr.InvalidGroupID
+		return kerr.InvalidGroupID
 	}
+	h, err := c.findExisting(group)
 	if err != nil {
 		return err
 	}
