@@ -33,6 +33,7 @@
 //
 //	fetchers.go       which partition is copied from which broker
 //	fetcher.go        copying from one broker: ask, apply, ask again
+//	fetched.go        what becomes of the answers
 //	fetch_session.go  which partitions a request has to name
 //	line.go           the connection, and its buffers
 //	follow.go         what is done to the log

@@ -42,13 +42,13 @@ func (p *Partition) dropLaggards(now time.Time) {
 	}
 }
 
-// addCaughtUp proposes an ISR with those who have everything and may join it. Mostly a follower's fetch
-// sees to that; but one that comes while another proposal is on its way, or before this
-// broker has heard that the follower lives, does not, nor does one whose proposal the
-// controller has refused. The follower does not come again: where nothing happens it is
-// silent in its fetch session. Kafka need not look, because its followers fetch each
-// partition again and again. (A follower that lacks something comes again, or has left
-// for that reason.)
+// addCaughtUp proposes an ISR with those who have everything and may join it. Mostly a
+// follower's fetch sees to that; but one that comes while another proposal is on its way,
+// or before this broker has heard that the follower lives, does not, nor does one whose
+// proposal the controller has refused. The follower does not come again: where nothing
+// happens it is silent in its fetch session. Kafka need not look, because its followers
+// fetch each partition again and again. (A follower that lacks something comes again, or
+// has left for that reason.)
 //
 // What is known of the follower may be older than its last crash. The controller knows by
 // the broker epoch that goes with the proposal (KIP-903).
