@@ -39,9 +39,8 @@ type watch struct {
 }
 
 // Watch has w told about every move from now on, but of appends only if it waits for
-// them. If the partition is deleted or
-// its directory fails, w is told, at once if that has happened already, and never
-// again by this Partition.
+// them. If the partition is deleted or its directory fails, w is told, at once if that
+// has happened already, and never again by this Partition.
 func (p *Partition) Watch(w Watcher, token uint32, awaited Moves) {
 	p.watchers.update(func(list []watch) []watch { return append(list, watch{w, token, awaited}) })
 	if p.role.Load().gone != nil {
