@@ -18,12 +18,8 @@ import (
 // Commits that wait share one append, and are answered when it is acknowledged.
 func TestCommitsShareAnAppend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		log, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		log.setHold(true)
 		first := l.commit(commitOf(g, 1, 1))
 		var others []<-chan struct{}
@@ -108,12 +104,8 @@ func TestBatchesHaveALimit(t *testing.T) {
 // An append that is not acknowledged in time has ended for who waits for it.
 func TestCommitTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		log, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		log.setHold(true)
 		c, next := commitOf(g, 1), commitOf(g, 2)
 		began := time.Now()
@@ -136,12 +128,8 @@ func TestCommitTimesOut(t *testing.T) {
 // The log's refusal reaches who commits, and changes nothing.
 func TestCommitRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		log, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		<-l.commit(commitOf(g, 1))
 		log.setRefuse(fmt.Errorf("wrapped: %w", kerr.NotEnoughReplicas))
 		c := commitOf(g, 2)

@@ -109,12 +109,8 @@ func TestWhoCoordinates(t *testing.T) {
 // Leadership comes and goes with epochs: what is late does nothing.
 func TestResignation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		log, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		<-l.commit(commitOf(g, 1))
 
 		// Another epoch of the same leadership loads nothing anew.
@@ -184,12 +180,8 @@ func TestResignation(t *testing.T) {
 // A partition that cannot be read is tried again, and another one does not wait for it.
 func TestLoadIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		log, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		<-l.commit(commitOf(g, 1))
 		l.follows(1, 6)
 		log.mu.Lock()
@@ -211,12 +203,8 @@ func TestLoadIsTriedAgain(t *testing.T) {
 // A partition that is being deleted while it is loaded.
 func TestTopicDeletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		log, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		<-l.commit(commitOf(g, 1, 2, 3))
 		l.c.PartitionsDeleted([]protocol.TopicPartition{{Topic: "t", Partition: 1}})
 		l.expect(g, "t-0=1 t-2=3")
@@ -238,12 +226,8 @@ func TestTopicDeletion(t *testing.T) {
 // Sessions, rebalances and retention with the real timers.
 func TestTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		l := newLab(t, log)
+		_, l, g := newLeader(t)
 		defer l.stop()
-		l.leads(1, 5)
-		synctest.Wait()
-		g := groupIn(1)
 		began := time.Now()
 		j := l.member(g)
 		if waited := time.Since(began); waited != 3*time.Second {

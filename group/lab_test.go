@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -66,6 +67,17 @@ func (l *lab) leads(n, epoch int32) {
 func (l *lab) follows(n, epoch int32) {
 	l.log.lead(n, -1)
 	l.c.RoleChanged(role(n, replica.Follower, epoch, replica.LeaderAndISR))
+}
+
+// newLeader is newLab with a log and the name of a group whose partition it leads, in
+// epoch 5, and has loaded. The caller stops the lab.
+func newLeader(t testing.TB) (*fakeLog, *lab, string) {
+	t.Helper()
+	log := newFakeLog()
+	l := newLab(t, log)
+	l.leads(1, 5)
+	synctest.Wait()
+	return log, l, groupIn(1)
 }
 
 // groupIn is the name of a group that belongs to a partition.
