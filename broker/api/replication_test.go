@@ -45,6 +45,16 @@ func nextOffset(t testing.TB, batches []byte) (next int64) {
 // settle lets everything happen that needs no more than the usual time of a fetch.
 func settle() { time.Sleep(3 * time.Second) }
 
+// appendFive has broker 1, which leads the partition, append five records, and lets them
+// settle.
+func (ns *nodes) appendFive(tp protocol.TopicPartition) {
+	ns.t.Helper()
+	for range 5 {
+		ns.append(1, tp, "record")
+	}
+	settle()
+}
+
 // same fails unless the replicas are byte for byte the same up to their end.
 func (ns *nodes) same(tp protocol.TopicPartition, end int64, ids ...int32) {
 	ns.t.Helper()
@@ -159,10 +169,7 @@ func TestLogStartIsPropagated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := newNodes(t, 2)
 		ns.create(t0, 1, 2)
-		for range 5 {
-			ns.append(1, t0, "record")
-		}
-		settle()
+		ns.appendFive(t0)
 		if _, _, err := ns.partition(1, t0).DeleteRecords(3); err != nil {
 			t.Fatal(err)
 		}
@@ -257,10 +264,7 @@ func TestFollowerSyncsBeforeItTells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := newNodes(t, 2, "log.flush.interval.messages=1", "log.flush.scheduler.interval.ms=3600000")
 		ns.create(t0, 1, 2)
-		for range 5 {
-			ns.append(1, t0, "record")
-		}
-		settle()
+		ns.appendFive(t0)
 		if log := ns.log(2, t0); log.EndOffset() != 5 || log.SyncedOffset() != 5 {
 			t.Errorf("the follower's log ends at %d, and is synced up to %d", log.EndOffset(), log.SyncedOffset())
 		}
@@ -276,10 +280,7 @@ func TestReplicaThatLostRecordsDoesNotLead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := newNodes(t, 2)
 		ns.create(t0, 1, 2)
-		for range 5 {
-			ns.append(1, t0, "record")
-		}
-		settle()
+		ns.appendFive(t0)
 		time.Sleep(10 * time.Second) // the high watermark is written down
 		ns.stop(1)
 		f, err := ns.disks[1].OpenFile("/data/t-0/00000000000000000000.log", os.O_RDWR, 0)
@@ -318,10 +319,7 @@ func TestDeleteRecordsWaitsForFollowers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := newNodes(t, 2)
 		ns.create(t0, 1, 2)
-		for range 5 {
-			ns.append(1, t0, "record")
-		}
-		settle()
+		ns.appendFive(t0)
 		target, low, err := ns.partition(1, t0).DeleteRecords(3)
 		if err != nil || target != 3 || low != 0 {
 			t.Fatalf("target %d, low watermark %d, error %v", target, low, err)
