@@ -19,6 +19,9 @@ const (
 	heapShare = 0.75
 	// lasting is for how long more must live before the limit follows.
 	lasting = time.Second
+	// breath is what may come on top of what lives until then, bytes. With less the
+	// runtime collects while nothing can be collected, and half of the processor goes there.
+	breath = 8 << 20
 )
 
 // sizeHeap has the heap take no more than what lives there deserves, and than the
@@ -51,8 +54,8 @@ func sizeHeap(logger *slog.Logger, memory memlimit.Provider) {
 // found alive, which may have been alive for that moment only, as what a large
 // request takes is; with GOGC alone it would be multiplied before anybody could
 // object. The memory limit holds at any moment, but where it is too tight, the
-// runtime collects without end, so that it follows what lasts and leaves out what
-// a collection cannot change.
+// runtime collects without end, so that it follows what lasts, leaves out what a
+// collection cannot change, and is never quite down at what lives.
 type heap struct {
 	most  int64     // the limit that the memory at hand sets
 	room  int64     // that of what has lived for a while, bytes
@@ -76,7 +79,7 @@ func (h *heap) collected(use memory, now time.Time) (percent int, limit int64) {
 		h.room, h.since = wanted, time.Time{}
 	}
 	live := max(use.live, 1)
-	return int(room(live)*100/live) - 100, min(h.most, h.room+use.beside)
+	return int(room(live)*100/live) - 100, min(h.most, max(h.room, use.live+breath)+use.beside)
 }
 
 // memory is what the process uses, in bytes.
