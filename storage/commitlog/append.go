@@ -162,6 +162,7 @@ func measure(batches []byte, leaderEpoch int32) (extent, error) {
 // taken back if there is none; what comes behind them can wait for it in memory.
 // mu must be held.
 func (l *Log) write(batches []byte, x extent) (AppendInfo, error) {
+	l.pristine = false
 	if err := l.writeMetadata(); err != nil {
 		return AppendInfo{}, l.refuse("writing the metadata", err)
 	}

@@ -8,10 +8,13 @@ import (
 // Close leaves the log so that the next broker need not recover it: everything
 // durable, the active segment's indexes complete and cut to size, the producers'
 // state written at the end offset. A log that nothing was appended to since it
-// was loaded costs nothing to close. Only after all logs of a directory were
-// closed without error may its clean-shutdown marker be written: Close of a log
-// that has failed or was abandoned is an error, a second Close is not. On a full
-// disk (see vfs.NoRoom) the log stays open, and is to be closed again or abandoned.
+// was loaded costs nothing to close; nor does one that never held a record: it has
+// nothing to keep, not even who led it, so that a broker with thousands of them
+// does not make thousands of small files durable before it goes. Only after all
+// logs of a directory were closed without error may its clean-shutdown marker be
+// written: Close of a log that has failed or was abandoned is an error, a second
+// Close is not. On a full disk (see vfs.NoRoom) the log stays open, and is to be
+// closed again or abandoned.
 //
 // Everything that is asked of the log afterwards returns ErrClosed, except that
 // its offsets stay readable, and ranges that are held stay so.
@@ -58,6 +61,10 @@ func (l *Log) Finish() (unsynced bool, err error) {
 		if err := s.seal(); err != nil {
 			return false, l.refuse("sealing a segment", err)
 		}
+	}
+	if l.pristine {
+		s.synced, l.dirChanged, l.closed = true, false, true // there is nothing to lose
+		return false, nil
 	}
 	if err := l.takeSnapshot(l.end.Load()); err != nil {
 		return false, l.refuse("writing a producer snapshot", err)

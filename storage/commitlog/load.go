@@ -109,6 +109,7 @@ func (l *Log) finishLoading(o Options, recovered bool) error {
 	if o.Clean && !recovered {
 		l.checked = l.active().size.Load()
 	}
+	l.pristine = !recovered && end == 0
 	l.advanceRecoveryPoint()
 	l.mu.Unlock()
 	l.highWatermark.Store(max(min(o.HighWatermark, end), l.start.Load()))

@@ -114,6 +114,7 @@ type Log struct {
 	dirChanged   bool             // mu: names in the directory are not durable
 	deleted      []deletedFile    // mu
 	closed       bool             // mu: by Finish, Close or Abandon
+	pristine     bool             // mu: it was empty when it was loaded, and is as it was then
 	abandoned    bool             // mu
 	left         bool             // syncMu: Close has succeeded
 }

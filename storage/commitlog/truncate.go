@@ -171,6 +171,7 @@ func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 // restartAt does it. The old segments are gone for good before the new one is
 // made, so that a crash never leaves the new one beside old ones.
 func (l *Log) restartAt(offset int64) error {
+	l.pristine = false
 	list := l.list()
 	l.start.Store(offset) // readers first
 	l.end.Store(offset)
