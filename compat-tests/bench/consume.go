@@ -1,6 +1,11 @@
 package main
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
 
 func consumeLoads() []load {
 	var all []load
@@ -43,7 +48,7 @@ func consumeScenario(b *bench) error {
 func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 	topic := b.topic()
 	what := fmt.Sprintf("%s records, %s batches, %s", sizeName(l.record), sizeName(l.batch), l.codec)
-	var last traffic // what the floor has to do too
+	sent := map[string]traffic{} // what each has sent in its last turn
 	var turns []turn
 	for _, subject := range b.brokers {
 		c := b.running[subject]
@@ -55,17 +60,17 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 			return Cell{}, err
 		}
 		turns = append(turns, turn{subject, func() (values Values, err error) {
-			values, last, err = b.consumeTurn(c, topic, l)
+			values, sent[subject], err = b.consumeTurn(c, topic, l)
 			return values, err
 		}})
 	}
 	if err := b.warmUp(what, cpuPerGB, turns); err != nil {
 		return Cell{}, err
 	}
-	if err := f.fill(last.wire/int64(b.scale.reads) + 1<<20); err != nil {
+	if err := f.fill(least(sent).wire/int64(b.scale.reads) + 1<<20); err != nil {
 		return Cell{}, err
 	}
-	turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendTurn(last, b.scale.reads) }})
+	turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendTurn(least(sent), b.scale.reads) }})
 	rounds, err := b.rounds(what, b.scale.rounds, turns)
 	if err != nil {
 		return Cell{}, err
@@ -97,6 +102,11 @@ func (b *bench) consumeTurn(c cluster, topic string, l load) (Values, traffic, e
 		return nil, traffic{}, err
 	}
 	return all.perGB(cpu.Seconds()), all, nil
+}
+
+// least is what the broker has sent that sent fewer bytes: no more is needed.
+func least(sent map[string]traffic) traffic {
+	return slices.MinFunc(slices.Collect(maps.Values(sent)), func(a, b traffic) int { return cmp.Compare(a.wire, b.wire) })
 }
 
 // sendTurn has the floor send what a broker did, in as many goes.

@@ -49,6 +49,18 @@ func (x *offsetIndex) lookup(offset int64) (at, position int64, err error) {
 	return at, position, nil
 }
 
+// positionAtOrBefore returns the greatest position of an entry that is not behind the one
+// given; without one, the segment's beginning.
+func (x *offsetIndex) positionAtOrBefore(position int64) (int64, error) {
+	var e [offsetEntrySize]byte
+	i, err := x.search(func(e []byte) bool { _, p := x.parse(e); return p <= position }, e[:])
+	if err != nil || i < 0 {
+		return 0, err
+	}
+	_, at := x.parse(e[:])
+	return at, nil
+}
+
 // offsetAtOrAfter returns the offset of the first entry at or behind a position.
 func (x *offsetIndex) offsetAtOrAfter(position int64) (offset int64, ok bool, err error) {
 	var e [offsetEntrySize]byte

@@ -72,7 +72,7 @@ func (r *Range) Release() {
 
 // Read returns batches in order, beginning with the one that holds from, or the
 // first one behind it. It returns at most maxBytes, the last batch cut off if need
-// be, but nothing if not even the first one fits; with minOne that one is returned
+// be, unless they are large, but nothing if not even the first one fits; with minOne that one is returned
 // whole. It returns only batches wholly below upTo (the high watermark, say). All of
 // them lie in one segment, so that there may be more than was returned. The range
 // is empty if from is not below upTo.
@@ -121,6 +121,11 @@ func (l *Log) read(from int64, maxBytes int32, upTo int64, minOne bool) (Range, 
 		if n < first.size {
 			return Range{}, nil // the beginning of a batch is of use to nobody
 		}
+		if n < limit-first.position && first.size >= largeBatch {
+			if n, err = s.withoutCut(first, n); err != nil {
+				return Range{}, err
+			}
+		}
 		file, err := s.file.acquire()
 		if err != nil {
 			return Range{}, err
@@ -128,6 +133,29 @@ func (l *Log) read(from int64, maxBytes int32, upTo int64, minOne bool) (Range, 
 		return Range{File: file, Pos: first.position, Len: int(n), BaseOffset: first.base, segment: s}, nil
 	}
 	return Range{}, nil
+}
+
+// largeBatch is the size from which on it is worth a look not to send the beginning of a
+// batch, which its reader would drop and ask for again. Kafka sends it.
+const largeBatch = 32 << 10 // bytes
+
+// withoutCut shortens a range of n bytes that begins with first to where the batch begins
+// that it would end in, if that can be told at once.
+func (s *segment) withoutCut(first place, n int64) (int64, error) {
+	end := first.position + n
+	at, err := s.offsets.positionAtOrBefore(end)
+	if err != nil {
+		return 0, err
+	}
+	at = max(at, first.position+first.size)
+	if at >= end {
+		return n, nil
+	}
+	_, whole, err := s.seek(0, at, end)
+	if err != nil || whole {
+		return n, err
+	}
+	return at - first.position, nil
 }
 
 // locate finds the first batch of a segment whose last offset is ≥ offset. If
