@@ -17,6 +17,18 @@ var ErrFrameSize = errors.New("frame size out of bounds")
 // announces 100 MiB and sends nothing costs one step.
 const frameStep = 64 << 10
 
+// fullReader is a reader that knows how to wait for all of what it is asked for.
+type fullReader interface {
+	ReadFull(p []byte) (int, error) // as io.ReadFull does
+}
+
+func readFull(r io.Reader, p []byte) (int, error) {
+	if f, ok := r.(fullReader); ok {
+		return f.ReadFull(p)
+	}
+	return io.ReadFull(r, p)
+}
+
 // ReadFrame reads one frame (a size of four bytes, then that many bytes) and
 // returns it without the size. It uses buf's capacity if that is enough, else a
 // new slice that grows as the bytes arrive. The result is the caller's.
@@ -26,7 +38,7 @@ const frameStep = 64 << 10
 // negative or above limit.
 func ReadFrame(r io.Reader, limit int32, buf []byte) ([]byte, error) {
 	buf = slices.Grow(buf[:0], 4)[:4]
-	if _, err := io.ReadFull(r, buf); err != nil {
+	if _, err := readFull(r, buf); err != nil {
 		return nil, err
 	}
 	size := int32(binary.BigEndian.Uint32(buf))
@@ -38,7 +50,7 @@ func ReadFrame(r io.Reader, limit int32, buf []byte) ([]byte, error) {
 		step := min(int(size)-len(buf), max(cap(buf)-len(buf), len(buf), frameStep))
 		from := len(buf)
 		buf = slices.Grow(buf, step)[:from+step]
-		if _, err := io.ReadFull(r, buf[from:]); err != nil {
+		if _, err := readFull(r, buf[from:]); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gracchus-mq/gracchus/internal/nowait"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -31,7 +32,7 @@ type line struct {
 	out, in []byte
 }
 
-func (l *line) open(conn net.Conn) { l.conn = conn }
+func (l *line) open(conn net.Conn) { l.conn = nowait.Wrap(conn) }
 
 func (l *line) close() {
 	if l.conn != nil {

@@ -61,6 +61,7 @@ type frameReader struct {
 	into      []byte // of body: where what comes next belongs
 	got       int
 	readErr   error
+	lowWater  nowait.LowWater
 	ready     func(fd uintptr) bool
 	bodyReady func(fd uintptr) bool
 }
@@ -87,7 +88,14 @@ func (f *frameReader) init() {
 		if f.got == 0 && f.readErr == nil {
 			f.readErr = io.EOF
 		}
-		return f.readErr != syscall.EAGAIN
+		if f.readErr == syscall.EAGAIN {
+			f.lowWater.Await(fd, len(f.into))
+			return false
+		}
+		if f.got == len(f.into) {
+			f.lowWater.Reset(fd)
+		}
+		return true
 	}
 }
 

@@ -24,6 +24,17 @@ func Read(socket uintptr, p []byte) (int, error) {
 	}
 }
 
+// setReceiveLowWater has a TCP socket call itself readable only when n bytes are there, n > 0,
+// or nothing will come any more. The kernel makes the socket's buffer large enough for twice
+// as many.
+func setReceiveLowWater(socket uintptr, n int) error {
+	value := int32(n)
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, socket, syscall.SOL_SOCKET, syscall.SO_RCVLOWAT,
+		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+	_, err := result(0, errno)
+	return err
+}
+
 // Send writes the beginning of b, which is not empty, to a socket that does not block. It
 // fails with EAGAIN if there is no room. With more, the kernel may wait for what follows
 // before it sends a packet that is not full.

@@ -18,6 +18,9 @@ func Read(socket uintptr, p []byte) (int, error) {
 	}
 }
 
+// setReceiveLowWater fails: not every system has it.
+func setReceiveLowWater(uintptr, int) error { return syscall.ENOTSUP }
+
 // Send writes the beginning of b, which is not empty, to a socket that does not block. It
 // fails with EAGAIN if there is no room.
 func Send(socket uintptr, b []byte, more bool) (int, error) {
