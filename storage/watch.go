@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -127,7 +129,7 @@ func (w *watchedFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File,
 		}
 		return nil, w.check(err, fs.ErrNotExist)
 	}
-	watched := &watchedFile{File: f, fs: w, records: filepath.Ext(name) == recordsSuffix}
+	watched := &watchedFile{File: f, fs: w, records: holdsRecords(name)}
 	if osf, ok := f.(vfs.OSFiler); ok {
 		return &watchedOSFile{watchedFile: watched, OSFiler: osf}, nil
 	}
@@ -186,6 +188,13 @@ func (w *watchedFS) Stat(name string) (fs.FileInfo, error) {
 	return info, w.check(err, fs.ErrNotExist)
 }
 
+func (w *watchedFS) SetModTime(name string, modified time.Time) error {
+	if err := w.dir.err(); err != nil {
+		return err
+	}
+	return w.checkRoom(w.fs.SetModTime(name, modified), fs.ErrNotExist)
+}
+
 func (w *watchedFS) SyncDir(name string) error {
 	if err := w.dir.err(); err != nil {
 		return err
@@ -218,8 +227,11 @@ type watchedFile struct {
 	records bool // a segment's, which the reserve is not for
 }
 
-// recordsSuffix is that of the files with the records themselves.
-const recordsSuffix = ".log"
+// holdsRecords reports whether a file has the records themselves: a segment's, or
+// what compaction is about to put in the place of one. Its indexes are small.
+func holdsRecords(name string) bool {
+	return filepath.Ext(strings.TrimSuffix(name, ".cleaned")) == ".log"
+}
 
 // watchedOSFile is a watchedFile over a real file, which sendfile can use.
 type watchedOSFile struct {

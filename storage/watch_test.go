@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -33,6 +34,7 @@ func use(fsys vfs.FS) map[string]error {
 	if err == nil {
 		created.Close()
 	}
+	errs["modtime"] = fsys.SetModTime("/d/t-0/x", time.Now())
 	errs["mkdir"] = fsys.MkdirAll("/d/t-1", 0o755)
 	errs["rename"] = fsys.Rename("/d/t-0/y", "/d/t-0/z")
 	errs["remove"] = fsys.Remove("/d/t-0/z")
@@ -54,7 +56,7 @@ func watched(t *testing.T) (*vfs.Faults, *directory, chan *directory) {
 func TestEveryIOErrorTakesTheDirectoryOffline(t *testing.T) {
 	for _, op := range []vfs.Op{
 		vfs.OpOpen, vfs.OpRead, vfs.OpWrite, vfs.OpTruncate, vfs.OpSync, vfs.OpMkdir, vfs.OpRename,
-		vfs.OpRemove, vfs.OpReadDir, vfs.OpStat, vfs.OpSyncDir, vfs.OpSpace,
+		vfs.OpRemove, vfs.OpModTime, vfs.OpReadDir, vfs.OpStat, vfs.OpSyncDir, vfs.OpSpace,
 	} {
 		t.Run(string(op), func(t *testing.T) {
 			faults, d, failed := watched(t)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Op is a kind of operation that Faults can make fail.
@@ -19,6 +20,7 @@ const (
 	OpRename   Op = "rename"
 	OpReadDir  Op = "readdir"
 	OpStat     Op = "stat" // Size too
+	OpModTime  Op = "modtime"
 	OpSyncDir  Op = "syncdir"
 	OpLock     Op = "lock"
 	OpSpace    Op = "space"
@@ -32,7 +34,7 @@ const (
 // Changes reports whether operations of this kind change what is on the disk.
 func (o Op) Changes() bool {
 	switch o {
-	case OpMkdir, OpRemove, OpRename, OpSyncDir, OpWrite, OpTruncate, OpAllocate, OpSync:
+	case OpMkdir, OpRemove, OpRename, OpModTime, OpSyncDir, OpWrite, OpTruncate, OpAllocate, OpSync:
 		return true
 	}
 	return false
@@ -188,6 +190,13 @@ func (f *Faults) Stat(name string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	return f.inner.Stat(name)
+}
+
+func (f *Faults) SetModTime(name string, modified time.Time) error {
+	if err := f.check(OpModTime, name, 0); err != nil {
+		return err
+	}
+	return f.inner.SetModTime(name, modified)
 }
 
 func (f *Faults) SyncDir(name string) error {

@@ -290,6 +290,17 @@ func (m *Mem) Stat(name string) (fs.FileInfo, error) {
 	return n.info(path.Base(clean(name))), nil
 }
 
+func (m *Mem) SetModTime(name string, modified time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.find(name)
+	if n == nil {
+		return pathError("chtimes", name, fs.ErrNotExist)
+	}
+	n.mtime = modified
+	return nil
+}
+
 func (m *Mem) SyncDir(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // OS returns the file system of the operating system.
@@ -34,6 +35,10 @@ func (osFS) RemoveAll(name string) error                  { return os.RemoveAll(
 func (osFS) Rename(oldName, newName string) error         { return os.Rename(oldName, newName) }
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
+
+func (osFS) SetModTime(name string, modified time.Time) error {
+	return os.Chtimes(name, time.Time{}, modified)
+}
 
 func (osFS) SyncDir(name string) error {
 	d, err := os.Open(name)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // FS is a tree of files and directories. All methods may be called by many
@@ -39,6 +40,9 @@ type FS interface {
 	ReadDir(name string) ([]fs.DirEntry, error)
 	// Stat describes a file or directory.
 	Stat(name string) (fs.FileInfo, error)
+	// SetModTime sets when a file was last modified, which Stat tells. A power loss
+	// may undo it.
+	SetModTime(name string, modified time.Time) error
 	// SyncDir makes the creations, removals and renames in one directory
 	// durable. It says nothing about the content of the files in it.
 	SyncDir(name string) error

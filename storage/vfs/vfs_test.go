@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The same contract holds for the real file system, the one in memory, and the
@@ -39,6 +40,7 @@ var contract = map[string]func(t *testing.T, fsys FS, dir string){
 	"truncate":   testTruncate,
 	"allocate":   testAllocate,
 	"names":      testNames,
+	"times":      testTimes,
 	"rename":     testRename,
 	"unlinked":   testUnlinked,
 	"lock":       testLock,
@@ -222,6 +224,20 @@ func testNames(t *testing.T, fsys FS, dir string) {
 	_, err = fsys.ReadDir(sub)
 	wantErr(t, err, fs.ErrNotExist)
 	wantErr(t, fsys.SyncDir(sub), fs.ErrNotExist)
+}
+
+func testTimes(t *testing.T, fsys FS, dir string) {
+	must(t, fsys.MkdirAll(dir, 0o755))
+	name := filepath.Join(dir, "f")
+	must(t, WriteFile(fsys, name, []byte("abc"), false))
+	want := time.UnixMilli(1_700_000_000_123)
+	must(t, fsys.SetModTime(name, want))
+	if info, err := fsys.Stat(name); err != nil || !info.ModTime().Equal(want) {
+		t.Errorf("modified %v, %v; want %v", info.ModTime(), err, want)
+	}
+	if err := fsys.SetModTime(name+"-", want); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a file that is not there: %v", err)
+	}
 }
 
 func testRename(t *testing.T, fsys FS, dir string) {
