@@ -32,7 +32,9 @@
 //	index.go        what the indexes have in common
 //	offset_index.go, time_index.go, txn_index.go, epochs.go, metadata.go
 //	load.go         opening a log; recover.go: making it whole after a crash
-//	replace.go      finishing what compaction had begun before a crash
+//	sealed.go       reading sealed segments, for compaction
+//	compaction.go   putting a segment in the place of others; replacement.go: writing it
+//	replace.go      finishing or undoing that after a crash
 //	snapshots.go    the producers' state: written, and rebuilt
 //	truncate.go     cutting the end off; retention.go: dropping the beginning
 //	sync.go         group commit, and what may be called durable

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -129,6 +130,31 @@ func (d *logDir) remove(name string) error {
 	return d.fs.Remove(filepath.Join(d.path, name))
 }
 
+// open opens a file for reading and writing, unless the directory has been given
+// away: then the name may be another log's.
+func (d *logDir) open(name string, flag int) (vfs.File, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	path := filepath.Join(d.path, name)
+	if d.gone {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrClosed}
+	}
+	return d.fs.OpenFile(path, os.O_RDWR|flag, 0o644)
+}
+
+// setModTime sets when a file was last modified, unless the directory has been given
+// away.
+func (d *logDir) setModTime(f *cachedFile, modified time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.gone {
+		return fs.ErrClosed
+	}
+	return d.fs.SetModTime(filepath.Join(d.path, f.name()), modified)
+}
+
 func (d *logDir) join(name string) string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -154,6 +180,7 @@ type cachedFile struct {
 	mu     sync.Mutex
 	base   int64 // the file's name is made of these when it is needed
 	suffix string
+	state  string // see setState
 	file   vfs.File
 }
 
@@ -183,9 +210,7 @@ func (f *cachedFile) acquireOr(flag int) (vfs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: f.dir.join(f.name()), Err: fs.ErrClosed}
 	}
 	f.cache.reserve()
-	f.dir.mu.RLock()
-	file, err := f.dir.fs.OpenFile(filepath.Join(f.dir.path, f.name()), os.O_RDWR|flag, 0o644)
-	f.dir.mu.RUnlock()
+	file, err := f.dir.open(f.name(), flag)
 	if err != nil {
 		f.cache.unreserve()
 		return nil, err
@@ -248,19 +273,24 @@ func (f *cachedFile) discard() {
 }
 
 // name must be called with mu held, or while the file is unknown to others.
-func (f *cachedFile) name() string { return fileName(f.base, f.suffix) }
+func (f *cachedFile) name() string { return fileName(f.base, f.suffix) + f.state }
 
-// rename renames the file to what it is called now and more; those who have it open
-// keep it.
-func (f *cachedFile) rename(more string) error {
+// setState renames the file, so that its name says what is to become of it:
+// deletedSuffix, cleanedSuffix or swapSuffix, or nothing for a file of the log. Those
+// who have it open keep it.
+func (f *cachedFile) setState(state string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dir.mu.RLock()
 	defer f.dir.mu.RUnlock()
-	if err := f.dir.fs.Rename(filepath.Join(f.dir.path, f.name()), filepath.Join(f.dir.path, f.name()+more)); err != nil {
+	if f.dir.gone {
+		return &fs.PathError{Op: "rename", Path: filepath.Join(f.dir.path, f.name()), Err: fs.ErrClosed}
+	}
+	to := fileName(f.base, f.suffix) + state
+	if err := f.dir.fs.Rename(filepath.Join(f.dir.path, f.name()), filepath.Join(f.dir.path, to)); err != nil {
 		return err
 	}
-	f.suffix += more
+	f.state = state
 	return nil
 }
 

@@ -89,7 +89,7 @@ func TestFileCacheDiscardAndRename(t *testing.T) {
 	f := files[0]
 	open, err := f.acquire()
 	must(t, err)
-	must(t, f.rename(deletedSuffix))
+	must(t, f.setState(deletedSuffix))
 	f.discard()
 	f.discard()
 	must(t, mem.Remove("/d/"+fileName(0, logSuffix)+deletedSuffix))

@@ -36,6 +36,7 @@ func Open(o Options) (*Log, error) {
 	l.cfg.Store(o.Config)
 	l.epochs.dir = l.dir
 	l.firstUnstable.Store(none)
+	l.cleaned.Store(o.CleanedOffset)
 	// After a crash it is unknown which names are durable.
 	l.dirChanged = !o.Clean
 	if err := l.load(o); err != nil {
@@ -113,6 +114,9 @@ func (l *Log) finishLoading(o Options, recovered bool) error {
 	l.advanceRecoveryPoint()
 	l.mu.Unlock()
 	l.highWatermark.Store(max(min(o.HighWatermark, end), l.start.Load()))
+	if o.CleanedOffset > end {
+		l.cleaned.Store(notCleaned) // what was there is gone: who knows what is left
+	}
 	if o.HighWatermark > end {
 		l.committedEnd.Store(o.HighWatermark)
 	}

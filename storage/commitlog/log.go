@@ -35,13 +35,16 @@ type Options struct {
 	// checkpoints hold for this log, 0 if nothing. They are clamped to what the
 	// log really has.
 	RecoveryPoint, StartOffset, HighWatermark int64
+	// CleanedOffset is what the cleaner's checkpoint holds, −1 if nothing; see
+	// [Log.CleanedOffset].
+	CleanedOffset int64
 
 	// Files is shared by all logs of a broker.
 	Files *FileCache
 	// ProducerIDExpiration is producer.id.expiration.ms.
 	ProducerIDExpiration time.Duration
-	// OnTruncate, if set, is called when the recovery point or the start offset
-	// may have gone down, and before anything is appended. Their checkpoints must
+	// OnTruncate, if set, is called when the recovery point, the start offset, or the
+	// cleaned offset may have gone down, and before anything is appended. Their checkpoints must
 	// be written then, or after a later crash a recovery point would pass for
 	// durable that is not, or a log that ends below its start for lost. It is
 	// called with the log's locks held: of the log it may read offsets only.
@@ -67,7 +70,7 @@ const none = math.MaxInt64
 //
 //   - syncMu is held by whoever fsyncs, so that those who wait for it find that
 //     their offset was synced along with others (group commit), and by everything
-//     that removes bytes: truncation, retention, Close.
+//     that removes bytes: truncation, retention, compaction, Close.
 //   - mu is held by the appender, and by all of the above while they change
 //     fields. It is never held during an fsync of log data, except where a
 //     segment that is being replaced must first be durable.
@@ -94,6 +97,7 @@ type Log struct {
 	firstUnstable  atomic.Int64 // or none
 	synced         atomic.Int64
 	recoveryPoint  atomic.Int64
+	cleaned        atomic.Int64 // see CleanedOffset
 	sealedUnsynced atomic.Bool
 	failure        atomic.Pointer[error]
 
@@ -106,6 +110,7 @@ type Log struct {
 	indexed      int64            // mu: offset below which the active segment's indexes are durable
 	checked      int64            // mu: position in the active segment up to which recovery need not check
 	checkpointed int64            // mu: offset of the last Checkpoint
+	truncations  int64            // mu: how often records were taken from the end of the log
 	unstableHW   int64            // mu: the greatest high watermark that producers was told
 	topicID      protocol.TopicID // mu
 	unwritten    bool             // mu: partition.metadata or the epochs are not in their files yet

@@ -14,33 +14,28 @@ import (
 // (exclusive) whose timestamp is ts, in ms, or greater, and returns its offset,
 // timestamp and leader epoch. The offset is −1 if there is none.
 func (l *Log) OffsetForTimestamp(ts, upTo int64) (offset, timestamp int64, leaderEpoch int32, err error) {
-	start := l.start.Load()
-	list := l.list()
-	for i := max(0, floor(list, start)); i < len(list) && list[i].base < upTo; i++ {
-		s := list[i]
-		newest, err := s.newestStamp()
-		if err == nil && newest.timestamp < ts {
-			continue
+	r := notFound
+	err = l.search(func(list []*segment) (err error) {
+		start := l.start.Load()
+		for i := max(0, floor(list, start)); i < len(list) && list[i].base < upTo && r.offset < 0; i++ {
+			newest, err := list[i].newestStamp()
+			if err == nil && newest.timestamp >= ts {
+				r, err = list[i].findTime(ts, start, upTo)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		var r found
-		if err == nil {
-			r, err = s.findTime(ts, start, upTo)
-		}
-		if err != nil && l.dropped(s) {
-			continue
-		}
-		if err != nil {
-			return -1, -1, -1, storageError("looking up a timestamp", l.partition, err)
-		}
-		if r.offset >= 0 {
-			return r.offset, r.timestamp, r.epoch, nil
-		}
+		return nil
+	})
+	if err != nil {
+		return -1, -1, -1, storageError("looking up a timestamp", l.partition, err)
 	}
-	return -1, -1, -1, nil
+	return r.offset, r.timestamp, r.epoch, nil
 }
 
-// dropped reports whether retention or truncation has taken a segment. Its files
-// are closed then, or gone: an error about them is no failure.
+// dropped reports whether retention, truncation or compaction has taken a segment,
+// see search.
 func (l *Log) dropped(s *segment) bool { return !slices.Contains(l.list(), s) }
 
 // found is a record that was looked for.
@@ -91,21 +86,20 @@ func (l *Log) MaxTimestampOffset() (offset, timestamp int64, leaderEpoch int32, 
 // newest finds the greatest timestamp of the log, and the segment that has it,
 // nil if no record has a timestamp.
 func (l *Log) newest() (best *segment, top stamp, err error) {
-	list := l.list()
-	top.timestamp = record.NoTimestamp
-	for i := max(0, floor(list, l.start.Load())); i < len(list); i++ {
-		newest, err := list[i].newestStamp()
-		if err != nil && l.dropped(list[i]) {
-			continue
+	err = l.search(func(list []*segment) error {
+		best, top = nil, stamp{timestamp: record.NoTimestamp}
+		for i := max(0, floor(list, l.start.Load())); i < len(list); i++ {
+			newest, err := list[i].newestStamp()
+			if err != nil {
+				return err
+			}
+			if newest.timestamp > top.timestamp {
+				best, top = list[i], newest
+			}
 		}
-		if err != nil {
-			return nil, stamp{}, err
-		}
-		if newest.timestamp > top.timestamp {
-			best, top = list[i], newest
-		}
-	}
-	return best, top, nil
+		return nil
+	})
+	return best, top, err
 }
 
 // findRecord finds the first record that match accepts, in the batches from

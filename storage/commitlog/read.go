@@ -88,18 +88,22 @@ func (l *Log) Read(from int64, maxBytes int32, upTo int64, minOne bool) (Range, 
 	if from >= upTo {
 		return Range{}, nil
 	}
-	r, err := l.read(from, maxBytes, upTo, minOne)
-	if err != nil && (from < l.start.Load() || upTo > l.end.Load()) {
-		return Range{}, fmt.Errorf("read of %s at %d, where it was cut meanwhile: %w", l.partition, from, kerr.OffsetOutOfRange)
+	for {
+		list := l.segments.Load()
+		r, err := l.read(*list, from, maxBytes, upTo, minOne)
+		switch {
+		case err == nil:
+			return r, nil
+		case from < l.start.Load() || upTo > l.end.Load():
+			return Range{}, fmt.Errorf("read of %s at %d, where it was cut meanwhile: %w", l.partition, from, kerr.OffsetOutOfRange)
+		case l.segments.Load() == list:
+			return Range{}, storageError("read", l.partition, err)
+		}
+		// Compaction has put other segments in the place of these.
 	}
-	if err != nil {
-		return Range{}, storageError("read", l.partition, err)
-	}
-	return r, nil
 }
 
-func (l *Log) read(from int64, maxBytes int32, upTo int64, minOne bool) (Range, error) {
-	list := l.list()
+func (l *Log) read(list []*segment, from int64, maxBytes int32, upTo int64, minOne bool) (Range, error) {
 	for i := max(0, floor(list, from)); i < len(list) && list[i].base < upTo; i++ {
 		s := list[i]
 		limit, err := l.sizeBelow(list, i, upTo)
@@ -203,20 +207,32 @@ func (l *Log) UpperBound(r Range) int64 {
 // from, inclusive, to upper, exclusive, in the order of their markers.
 func (l *Log) AbortedTransactions(from, upper int64) ([]AbortedTxn, error) {
 	var txns []AbortedTxn
-	list := l.list()
-	for i := max(0, floor(list, from)); i < len(list); i++ {
-		var done bool
-		var err error
-		txns, done, err = list[i].txns.collect(txns, from, upper)
-		if err != nil && l.dropped(list[i]) {
-			continue
+	err := l.search(func(list []*segment) error {
+		txns = txns[:0]
+		for i := max(0, floor(list, from)); i < len(list); i++ {
+			var done bool
+			var err error
+			if txns, done, err = list[i].txns.collect(txns, from, upper); err != nil || done {
+				return err
+			}
 		}
-		if err != nil {
-			return nil, storageError("reading aborted transactions", l.partition, err)
-		}
-		if done {
-			break
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, storageError("reading aborted transactions", l.partition, err)
 	}
 	return txns, nil
+}
+
+// search calls in with the segments, and if that fails again with those that have
+// taken their place meanwhile: the files of segments that retention, truncation or
+// compaction has taken are closed, or gone, and an error about them is no failure.
+func (l *Log) search(in func(list []*segment) error) error {
+	for {
+		list := l.segments.Load()
+		err := in(*list)
+		if err == nil || l.segments.Load() == list {
+			return err
+		}
+	}
 }

@@ -170,7 +170,7 @@ func (l *Log) replay(s *segment, from, size int64) (valid int64, why, err error)
 	}
 	defer s.file.release()
 	last := l.end.Load() - 1
-	in := batchReader{read: func(p []byte, off int64) error { return readFull(file, p, off) }, pos: from, end: size}
+	in := batchReader{read: func(p []byte, off int64) error { return readFull(file, p, off) }, pos: from, end: size, chunk: recoveryBuffer}
 	for {
 		h, b, err := in.next()
 		if err != nil || b == nil {
@@ -226,6 +226,7 @@ const recoveryBuffer = 1 << 20
 type batchReader struct {
 	read     func(p []byte, off int64) error
 	pos, end int64
+	chunk    int64 // bytes to read at once
 	buf      []byte
 	have     []byte // part of buf: the bytes from pos on
 }
@@ -253,7 +254,7 @@ func (r *batchReader) next() (h header, b []byte, err error) {
 		if int64(len(r.have)) == left || h.size > left {
 			return header{position: r.pos}, nil, err
 		}
-		need = max(need, h.size, min(left, recoveryBuffer))
+		need = max(need, h.size, min(left, r.chunk))
 		if err := r.fill(min(left, need)); err != nil {
 			return header{position: r.pos}, nil, err
 		}

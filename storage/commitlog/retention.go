@@ -168,21 +168,31 @@ func (l *Log) dropAll(segments iter.Seq2[int, *segment]) (err error) {
 // that they are no longer part of the log, now and after any crash. Ranges that
 // are held stay readable.
 func (l *Log) drop(s *segment) error {
-	for _, f := range append(s.files(), newCachedFile(l.files, l.dir, s.base, snapshotSuffix)) {
+	set, err := l.setAside(append(s.files(), l.snapshotFile(s.base)))
+	l.deleted = append(l.deleted, set...)
+	if err != nil {
+		return err
+	}
+	return l.syncDir()
+}
+
+// setAside renames files, as far as they are there, to what waits for its removal.
+func (l *Log) setAside(files []*cachedFile) (set []deletedFile, err error) {
+	for _, f := range files {
 		name := f.name()
-		err := f.rename(deletedSuffix)
+		err := f.setState(deletedSuffix)
 		if err == nil {
-			l.deleted = append(l.deleted, deletedFile{name: name + deletedSuffix, at: time.Now()})
+			set = append(set, deletedFile{name: f.name(), at: time.Now()})
 			continue
 		}
 		if vfs.NoRoom(err) { // a longer name may need some
 			err = l.dir.remove(name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return set, err
 		}
 	}
-	return l.syncDir()
+	return set, nil
 }
 
 // PurgeDeleted removes the files that were dropped file.delete.delay.ms ago or

@@ -54,8 +54,12 @@ func (l *Log) takeSnapshotIfRoom(offset int64) error {
 	return err
 }
 
+func (l *Log) snapshotFile(offset int64) *cachedFile {
+	return newCachedFile(l.files, l.dir, offset, snapshotSuffix)
+}
+
 func (l *Log) syncSnapshot(offset int64) error {
-	f := newCachedFile(l.files, l.dir, offset, snapshotSuffix)
+	f := l.snapshotFile(offset)
 	defer f.discard()
 	if err := f.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return l.fail("syncing a producer snapshot", err)

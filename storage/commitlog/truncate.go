@@ -102,11 +102,12 @@ func (l *Log) lowerTo(end int64) {
 	for _, o := range []interface {
 		Load() int64
 		Store(int64)
-	}{&l.highWatermark, &l.start, &l.synced, &l.recoveryPoint} {
+	}{&l.highWatermark, &l.start, &l.synced, &l.recoveryPoint, &l.cleaned} {
 		if o.Load() > end {
 			o.Store(end)
 		}
 	}
+	l.truncations++
 	l.unstableHW = min(l.unstableHW, end)
 	l.indexed = min(l.indexed, end)
 	l.end.Store(end)
@@ -173,6 +174,8 @@ func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 func (l *Log) restartAt(offset int64) error {
 	l.pristine = false
 	list := l.list()
+	l.truncations++
+	l.cleaned.Store(notCleaned)
 	l.start.Store(offset) // readers first
 	l.end.Store(offset)
 	if err := l.dropAll(slices.Backward(list)); err != nil {

@@ -58,6 +58,10 @@ func (x *txnIndex) exists() bool {
 }
 
 func (x *txnIndex) add(t *producerstate.CompletedTxn) error {
+	return x.addTxn(AbortedTxn{ProducerID: t.ProducerID, FirstOffset: t.FirstOffset, LastOffset: t.LastOffset, LastStableOffset: t.LastStableOffset})
+}
+
+func (x *txnIndex) addTxn(t AbortedTxn) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var e [txnEntrySize]byte
