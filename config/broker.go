@@ -16,6 +16,7 @@ type Broker struct {
 	Network         Network
 	ZooKeeper       ZooKeeper
 	Storage         Storage
+	Cleaner         Cleaner
 	Topics          Topics
 	Leaders         Leaders
 	Fetch           Fetch
@@ -68,6 +69,17 @@ type Storage struct {
 	HWCheckpointInterval       time.Duration // replica.high.watermark.checkpoint.interval.ms
 	ReserveBytes               int64         // gracchus.log.reserve.bytes: room kept in each directory for when its disk is full; 0: none
 	MaxOpenFiles               int           // gracchus.log.max.open.files: bound of the descriptor cache; 0: from the process's limit
+}
+
+// Cleaner is how logs are compacted. Memory and rate are for all threads together.
+type Cleaner struct {
+	Enable           bool          // log.cleaner.enable
+	Threads          int           // log.cleaner.threads
+	DedupeBytes      int64         // log.cleaner.dedupe.buffer.size: the most memory for keys
+	DedupeLoadFactor float64       // log.cleaner.io.buffer.load.factor: how full it may get
+	IOBytes          int           // log.cleaner.io.buffer.size
+	BytesPerSecond   float64       // log.cleaner.io.max.bytes.per.second, read and written
+	Backoff          time.Duration // log.cleaner.backoff.ms: the pause when there is nothing to do
 }
 
 // Topics is how topics come into being.

@@ -18,7 +18,7 @@ func build(given map[string]string) (*Broker, error) {
 		ID: v.int32("broker.id"), IDGeneration: v.bool("broker.id.generation.enable"), ReservedMaxID: v.int32("reserved.broker.max.id"),
 		Rack: v.string("broker.rack"), ProtocolVersion: v.string("inter.broker.protocol.version"),
 		RequestTimeout: v.millis("request.timeout.ms"),
-		Storage:        storageOf(v), Topics: topicsOf(v), Leaders: leadersOf(v),
+		Storage:        storageOf(v), Cleaner: cleanerOf(v), Topics: topicsOf(v), Leaders: leadersOf(v),
 		Fetch:        Fetch{MaxBytes: v.int32("fetch.max.bytes"), MaxSessions: v.int32("max.incremental.fetch.session.cache.slots")},
 		Replication:  replicationOf(v),
 		Producers:    Producers{Expiration: v.millis("producer.id.expiration.ms"), ExpirationCheck: v.millis("producer.id.expiration.check.interval.ms")},
@@ -135,6 +135,15 @@ func storageOf(v values) Storage {
 	}
 }
 
+func cleanerOf(v values) Cleaner {
+	return Cleaner{
+		Enable: v.bool("log.cleaner.enable"), Threads: int(v.int32("log.cleaner.threads")),
+		DedupeBytes: v.int64("log.cleaner.dedupe.buffer.size"), DedupeLoadFactor: v.float64("log.cleaner.io.buffer.load.factor"),
+		IOBytes: int(v.int32("log.cleaner.io.buffer.size")), BytesPerSecond: v.float64("log.cleaner.io.max.bytes.per.second"),
+		Backoff: v.millis("log.cleaner.backoff.ms"),
+	}
+}
+
 func replicationOf(v values) Replication {
 	return Replication{
 		LagTimeMax: v.millis("replica.lag.time.max.ms"), FetchWait: v.millis("replica.fetch.wait.max.ms"),
@@ -198,6 +207,12 @@ func checkRules(b *Broker, v values) error {
 	}
 	if b.Log.MinCompactionLagMS > b.Log.MaxCompactionLagMS {
 		return wrongValue("log.cleaner.min.compaction.lag.ms", shown("log.cleaner.min.compaction.lag.ms"), "at most log.cleaner.max.compaction.lag.ms, which is "+shown("log.cleaner.max.compaction.lag.ms"))
+	}
+	if b.Cleaner.Threads < 1 {
+		return wrongValue("log.cleaner.threads", shown("log.cleaner.threads"), "a whole number from 1; log.cleaner.enable=false for none")
+	}
+	if b.Cleaner.DedupeBytes/int64(b.Cleaner.Threads) <= 1<<20 {
+		return wrongValue("log.cleaner.dedupe.buffer.size", shown("log.cleaner.dedupe.buffer.size"), "more than 1048576 for each of log.cleaner.threads, which is "+shown("log.cleaner.threads"))
 	}
 	if len(b.Storage.Dirs) == 0 {
 		return wrongValue("log.dirs", shown("log.dirs"), "at least one directory")

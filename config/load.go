@@ -188,8 +188,8 @@ func report(given map[string]string, b *Broker) Report {
 			r.Ignored = append(r.Ignored, name)
 		}
 	}
-	if b.Log.Compact {
-		r.Warnings = append(r.Warnings, "log.cleanup.policy contains compact: logs are not compacted yet, their records are kept")
+	if b.Log.Compact && !b.Cleaner.Enable {
+		r.Warnings = append(r.Warnings, "log.cleanup.policy contains compact, but log.cleaner.enable=false keeps logs from being compacted")
 	}
 	if b.ZooKeeper.EmbeddedListen != "" && !b.ZooKeeper.Embedded {
 		r.Warnings = append(r.Warnings, "gracchus.zookeeper.listen is only for zookeeper.connect=embedded and has no effect")

@@ -71,7 +71,7 @@ func TestAFileNeverFoundsAClusterSilently(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	_, report, err := Load("", []string{"num.io.threads=4", "no.such.thing=1", "log.cleanup.policy=compact", "sasl.enabled.mechanisms=GSSAPI", "ssl.keystore.location=",
+	_, report, err := Load("", []string{"num.io.threads=4", "no.such.thing=1", "log.cleanup.policy=compact", "log.cleaner.enable=false", "sasl.enabled.mechanisms=GSSAPI", "ssl.keystore.location=",
 		"zookeeper.set.acl=FALSE", "authorizer.class.name=", "gracchus.zookeeper.listen=127.0.0.1:0", "listener.name.plaintext.max.connections=7"})
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +112,8 @@ func TestErrors(t *testing.T) {
 		{"log.retention.ms=0", "-1 for no limit"},
 		{"log.dirs=,", "at least one directory"},
 		{"log.cleaner.max.compaction.lag.ms=5&log.cleaner.min.compaction.lag.ms=6", "at most log.cleaner.max.compaction.lag.ms, which is 5"},
+		{"log.cleaner.threads=0", "a whole number from 1"},
+		{"log.cleaner.threads=3&log.cleaner.dedupe.buffer.size=3145730", "more than 1048576 for each of log.cleaner.threads, which is 3"},
 		{"replica.fetch.wait.max.ms=60000", "replica.socket.timeout.ms"},
 		{"queued.max.request.bytes=1", "socket.request.max.bytes"},
 		{"max.connections.per.ip=0", "max.connections.per.ip.overrides"},
