@@ -25,6 +25,7 @@ func (p *parts) openDirectories(context.Context) (err error) {
 		FileDeleteDelay: func() time.Duration {
 			return milliseconds(p.settings.Broker().Log.FileDeleteDelayMS)
 		},
+		Compaction: func() config.Cleaner { return p.settings.Broker().Cleaner },
 	}, p.env.FS, commitlog.NewFileCache(maxOpenFiles(p.cfg.Storage.MaxOpenFiles)), p.logger)
 	if err != nil {
 		return err

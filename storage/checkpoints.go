@@ -18,7 +18,7 @@ const (
 	recoveryPoints checkpointKind = iota // first offset not known to be on disk
 	logStarts                            // where DeleteRecords moved the log start offset inside a segment
 	highWatermarks
-	cleanerOffsets // where the next compaction begins; kept as found
+	cleanerOffsets // where the next compaction begins
 	checkpointKinds
 )
 
@@ -28,7 +28,8 @@ var checkpointFiles = [checkpointKinds]string{recoveryPointFile, logStartFile, h
 // million lines with the longest topic names.
 const maxCheckpointBytes = 512 << 20
 
-// noLine stands in the place of an offset for "has no line in the file".
+// noLine stands in the place of an offset for "has no line in the file". Logs that
+// were never compacted say so of their cleaned offset.
 const noLine = -1
 
 // checkpoints writes the checkpoint files of one directory.

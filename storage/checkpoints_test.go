@@ -22,13 +22,13 @@ func checkpoint(t *testing.T, fsys vfs.FS, dir string, kind checkpointKind) map[
 	return offsets
 }
 
-// The cleaner's lines stay as they were found, except those of partitions that
-// are gone.
+// The cleaner's lines stay as they were found, except those of partitions that are gone,
+// or that end before what they say.
 func TestCleanerCheckpointIsPreserved(t *testing.T) {
 	mem := vfs.NewMem()
 	s := loaded(t, mem, "/a")
 	for i := range int32(3) {
-		mustCreate(t, s, tp("t", i))
+		fill(t, mustCreate(t, s, tp("t", i)), 10)
 	}
 	stop(t, s)
 	before := "0\n2\nt 1 17\nt 0 5\n"
@@ -45,6 +45,11 @@ func TestCleanerCheckpointIsPreserved(t *testing.T) {
 	stop(t, s)
 	if got := get(t, mem, "/a/"+cleanerFile); got != "0\n1\nt 1 17\n" {
 		t.Errorf("after the deletion of t-0: %q", got)
+	}
+	put(t, mem, "/a/"+cleanerFile, "0\n2\nt 1 17\nt 2 21\n")
+	stop(t, loaded(t, mem, "/a"))
+	if got := get(t, mem, "/a/"+cleanerFile); got != "0\n1\nt 1 17\n" {
+		t.Errorf("t-2 ends at 20, and counts as compacted above that: %q", got)
 	}
 }
 

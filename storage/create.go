@@ -118,7 +118,7 @@ func (s *Store) createIn(d *directory, tp protocol.TopicPartition, cfg *config.T
 		return nil, err
 	}
 	path := d.join(tp.String())
-	log, err := commitlog.Open(s.options(d, path, tp, cfg, commitlog.Options{}))
+	log, err := commitlog.Open(s.options(d, path, tp, cfg, commitlog.Options{CleanedOffset: noLine}))
 	if vfs.NoRoom(err) {
 		return nil, errors.Join(err, d.fs.RemoveAll(path))
 	}

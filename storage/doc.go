@@ -40,6 +40,7 @@
 //	create.go, delete.go partitions that come and go
 //	checkpoints.go       writing the checkpoint files; checkpoint_format.go their format
 //	maintain.go          what a directory needs from time to time
+//	compaction.go        what compaction needs of the checkpoints; how it is doing
 //	flush.go             fsync by time, and of segments that have been rolled
 //	stop.go              leaving cleanly
 //	state.go             small private files of the broker itself

@@ -15,9 +15,8 @@ type hosted struct {
 	log  *commitlog.Log
 
 	// Guarded by dir.checkpoints.mu.
-	onDisk  [checkpointKinds]int64 // what the checkpoint files say, or noLine
-	cleaned int64                  // the cleaner's offset, or noLine
-	gone    bool
+	onDisk [checkpointKinds]int64 // what the checkpoint files say, or noLine
+	gone   bool
 
 	// Only the flusher of dir uses these.
 	unsyncedSince time.Time // no later than the oldest append that is not synced; zero: none
@@ -25,7 +24,7 @@ type hosted struct {
 }
 
 func newHosted(tp protocol.TopicPartition, d *directory, kind dirKind, log *commitlog.Log) *hosted {
-	h := &hosted{tp: tp, dir: d, kind: kind, log: log, cleaned: noLine, checkpointed: time.Now()}
+	h := &hosted{tp: tp, dir: d, kind: kind, log: log, checkpointed: time.Now()}
 	for kind := range h.onDisk {
 		h.onDisk[kind] = noLine
 	}
@@ -40,7 +39,7 @@ func (h *hosted) offset(kind checkpointKind) int64 {
 	case highWatermarks:
 		return max(h.log.HighWatermark(), h.log.LostBelow()) // a second crash must not make it forgotten
 	case cleanerOffsets:
-		return h.cleaned
+		return h.log.CleanedOffset()
 	}
 	// The log start offset. At the beginning of a segment it goes without saying.
 	// Above what is durable it must not be written down: a log that ends below its

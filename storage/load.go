@@ -185,11 +185,16 @@ func (s *Store) openFound(f *found, l *lines, cfg *config.Topic) error {
 		return nil
 	}
 	path := d.join(f.name)
+	cleaned, found := l[cleanerOffsets][f.tp]
+	if !found {
+		cleaned = noLine
+	}
 	log, err := commitlog.Open(s.options(d, path, f.tp, cfg, commitlog.Options{
 		Clean:         d.clean,
 		RecoveryPoint: l[recoveryPoints][f.tp],
 		StartOffset:   l[logStarts][f.tp],
 		HighWatermark: l[highWatermarks][f.tp],
+		CleanedOffset: cleaned,
 	}))
 	if err != nil {
 		d.tainted.Store(true)
@@ -208,7 +213,6 @@ func (s *Store) openFound(f *found, l *lines, cfg *config.Topic) error {
 			h.onDisk[kind] = offset
 		}
 	}
-	h.cleaned = h.onDisk[cleanerOffsets]
 	d.checkpoints.add(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,8 +237,8 @@ func (s *Store) options(d *directory, path string, tp protocol.TopicPartition, c
 	return o
 }
 
-// lowerOffsets writes the recovery points and start offsets after one of them
-// has gone down. While logs are being loaded that can wait until all are, because
+// lowerOffsets writes the recovery points, start offsets and cleaned offsets after
+// one of them has gone down. While logs are being loaded that can wait until all are, because
 // nothing is appended before.
 func (d *directory) lowerOffsets() error {
 	if !d.loaded.Load() {
@@ -243,7 +247,10 @@ func (d *directory) lowerOffsets() error {
 	if err := d.checkpoints.update(recoveryPoints); err != nil {
 		return err
 	}
-	return d.checkpoints.update(logStarts)
+	if err := d.checkpoints.update(logStarts); err != nil {
+		return err
+	}
+	return d.checkpoints.update(cleanerOffsets)
 }
 
 // endLoad brings the checkpoints into line with what the logs really have, and

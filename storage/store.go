@@ -32,6 +32,10 @@ type Config struct {
 	// nil stands for Kafka's default of a minute.
 	FileDeleteDelay func() time.Duration
 
+	// Compaction is how logs are compacted. It is asked each time, because it can
+	// change; nil: they are not.
+	Compaction func() config.Cleaner
+
 	// LoadWorkers is how many logs are opened or closed at a time; 0 stands for
 	// twice GOMAXPROCS, and for as many as closers when they are closed.
 	LoadWorkers int
@@ -114,6 +118,9 @@ func Open(cfg Config, fsys vfs.FS, files *commitlog.FileCache, logger *slog.Logg
 	s.cleaner = cleaner.New(cleaner.Config{
 		InitialDelay:  cfg.InitialTaskDelay,
 		CheckInterval: cfg.RetentionCheck,
+		Compaction:    cfg.Compaction,
+		Begin:         func(log *commitlog.Log) error { return s.checkpoint(log, recoveryPoints) },
+		Cleaned:       func(log *commitlog.Log) error { return s.checkpoint(log, cleanerOffsets) },
 	}, s.allLogs, logger)
 	return s, nil
 }

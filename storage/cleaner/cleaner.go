@@ -6,10 +6,22 @@
 // offset, whatever the topic's policy, and with the policy "delete" those that
 // are too old or exceed the topic's size. What a log may drop, and that nothing
 // above the high watermark is, the log knows best (see commitlog.DeleteExpired);
-// this package decides when it is asked.
+// this package decides when it is asked. Logs are taken one after the other: the work
+// is renaming files, and the physical removal comes later.
 //
-// Logs are taken one after the other: the work is renaming files, and the
-// physical removal comes later.
+// Compaction is for topics with the policy "compact": of each key only the newest
+// record stays. The log with the largest dirty part is taken first, and segments with
+// less in them are put in the place of those that there are.
+//
+//	cleaner.go       the background work; retention
+//	compactor.go     which log is next, and what comes of it
+//	status.go        what can be seen of compaction from outside
+//	plan.go          how dirty a log is, where compaction must end, groups of segments
+//	pass.go          one compaction of one log: first learn which records are the newest …
+//	copier.go        … then copy what stays
+//	keys.go          key → newest offset, in bounded memory
+//	transactions.go  aborted records, and markers that have done their duty
+//	throttle.go      bytes per second
 package cleaner
 
 import (
@@ -22,6 +34,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 )
 
@@ -29,9 +42,20 @@ import (
 type Config struct {
 	InitialDelay  time.Duration // log.initial.task.delay.ms
 	CheckInterval time.Duration // log.retention.check.interval.ms; ≤ 0 never
+
+	// Compaction is asked for the current settings again and again; nil: nothing is
+	// compacted.
+	Compaction func() config.Cleaner
+	// Begin, if set, is called when all of a log is durable, and before segments of it are
+	// replaced. The recovery point's checkpoint is to be written: of what is compacted
+	// nothing needs to be recovered then, nor read again for the producers' states.
+	Begin func(*commitlog.Log) error
+	// Cleaned, if set, is called when a log's cleaned offset has changed: its checkpoint
+	// is to be written.
+	Cleaned func(*commitlog.Log) error
 }
 
-// Cleaner runs retention over a set of logs.
+// Cleaner runs retention and compaction over a set of logs.
 type Cleaner struct {
 	cfg    Config
 	logs   func() iter.Seq[*commitlog.Log]
@@ -40,15 +64,19 @@ type Cleaner struct {
 	soon    chan struct{} // has room for one
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	compactor compactor
 }
 
 // New returns a cleaner of the logs that logs yields at the time of each pass.
 func New(cfg Config, logs func() iter.Seq[*commitlog.Log], logger *slog.Logger) *Cleaner {
-	return &Cleaner{cfg: cfg, logs: logs, logger: logger, soon: make(chan struct{}, 1)}
+	c := &Cleaner{cfg: cfg, logs: logs, logger: logger, soon: make(chan struct{}, 1)}
+	c.compactor.states = map[*commitlog.Log]*state{}
+	return c
 }
 
-// Soon has the next pass begin at once. It may be called at any time and never
-// blocks.
+// Soon has the next retention pass begin at once. It may be called at any time and
+// never blocks.
 func (c *Cleaner) Soon() {
 	select {
 	case c.soon <- struct{}{}:
@@ -58,16 +86,19 @@ func (c *Cleaner) Soon() {
 
 // Start begins the passes and returns at once. A Cleaner is started once.
 func (c *Cleaner) Start(ctx context.Context) error {
-	if c.cfg.CheckInterval <= 0 {
-		return nil
-	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
-	c.running.Go(func() { c.run(background) })
+	if c.cfg.CheckInterval > 0 {
+		c.running.Go(func() { c.run(background) })
+	}
+	if c.cfg.Compaction != nil && c.cfg.Compaction().Enable {
+		c.running.Go(func() { c.compactFirst(background) })
+	}
 	return nil
 }
 
-// Stop ends the work and returns when the log at hand is done with.
+// Stop ends the work and returns when the log at hand is done with. A compaction ends
+// with the segment that it is writing.
 func (c *Cleaner) Stop(context.Context) error {
 	if c.cancel != nil {
 		c.cancel()
