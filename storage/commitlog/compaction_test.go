@@ -1,19 +1,16 @@
 package commitlog
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -274,129 +271,6 @@ func TestCompactionOnAFullDisk(t *testing.T) {
 	must(t, halve(c, l.Sealed()[:3], time.Now()))
 	if got := readAll(t, l, 0, l.EndOffset()); len(got) >= len(want) {
 		t.Errorf("%d records of %d", len(got), len(want))
-	}
-}
-
-// TestReplacementCutShort ends a replacement at each of its operations, by kill -9: the
-// next start finds the old segments or the new one.
-func TestReplacementCutShort(t *testing.T) {
-	var before, after []string
-	seen := map[int]int{}
-	for n := int64(1); ; n++ {
-		mem := vfs.NewMem()
-		faults := vfs.NewFaults(mem)
-		o := compactedOptions(faults)
-		l := newCompacted(t, o)
-		before = readAll(t, l, 0, l.EndOffset())
-		c := begin(t, l)
-		at := faults.Calls() + n
-		var image *vfs.Mem
-		faults.Inject(func(c vfs.Call) error {
-			if c.N == at {
-				image = mem.Kill()
-			}
-			return nil
-		})
-		must(t, halve(c, l.Sealed()[1:4], time.Now()))
-		after = readAll(t, l, 0, l.EndOffset())
-		if image == nil {
-			break
-		}
-		o.FS, o.RecoveryPoint = image, l.RecoveryPoint()
-		recovered := mustOpen(t, o)
-		got := readAll(t, recovered, 0, recovered.EndOffset())
-		seen[len(got)]++
-		if !slices.Equal(got, before) && !slices.Equal(got, after) {
-			t.Fatalf("killed at operation %d: %d records, neither the %d before nor the %d after", n, len(got), len(before), len(after))
-		}
-		if i := len(recovered.Sealed()); i != len(l.Sealed()) && i != len(l.Sealed())+2 {
-			t.Fatalf("killed at operation %d: %d segments", n, i)
-		}
-		recovered.Abandon()
-	}
-	if len(seen) != 2 || seen[len(before)] == 0 || seen[len(after)] == 0 {
-		t.Errorf("records that were found, and how often: %v", seen)
-	}
-}
-
-// Readers, an appender, lookups and replacements at once: nobody sees that segments are
-// replaced, but for the batches that are gone.
-func TestReadersWhileSegmentsAreReplaced(t *testing.T) {
-	o := compactedOptions(vfs.NewMem())
-	o.Config.FileDeleteDelayMS = 0
-	o.Files = NewFileCache(4)
-	l := newCompacted(t, o)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	background := func(f func() error) {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				if err := f(); err != nil {
-					t.Error(err)
-					cancel()
-				}
-			}
-		})
-	}
-	ts := int64(1700000001000)
-	background(func() error {
-		ts++
-		_, err := l.AppendAsLeader(batchOf(t, 1, ts), 0, record.Client)
-		l.AdvanceHighWatermark(l.EndOffset())
-		return err
-	})
-	for range 2 {
-		from := int64(0)
-		background(func() error {
-			r, err := l.Read(from, 500, l.EndOffset(), true)
-			if err != nil {
-				return err
-			}
-			defer r.Release()
-			raw, err := r.AppendTo(nil)
-			if err != nil {
-				return err
-			}
-			next := from
-			for len(raw) > 0 {
-				b, rest, err := record.Next(raw)
-				if err != nil {
-					break
-				}
-				if err := b.CheckCRC(); err != nil || b.LastOffset() < next {
-					return fmt.Errorf("batch %d…%d where %d is due, %w", b.BaseOffset(), b.LastOffset(), next, err)
-				}
-				next, raw = b.NextOffset(), rest
-			}
-			if from = next; from >= l.EndOffset() {
-				from = 0
-			}
-			return nil
-		})
-	}
-	background(func() error {
-		if offset, _, _, err := l.OffsetForTimestamp(1700000000000, l.EndOffset()); err != nil || offset < 0 {
-			return fmt.Errorf("looked up %d, %w", offset, err)
-		}
-		_, err := l.AbortedTransactions(0, l.EndOffset())
-		return err
-	})
-	background(func() error { _, err := l.PurgeDeleted(time.Now(), false); return err })
-	for range 150 {
-		sealed := l.Sealed()
-		c, err := l.BeginCompaction()
-		if err == nil && len(sealed) > 3 {
-			err = halve(c, sealed[:3], time.Now())
-		}
-		if err != nil {
-			t.Error(err)
-			break
-		}
-	}
-	cancel()
-	wg.Wait()
-	if n := l.files.Open(); n > 4+8 {
-		t.Errorf("%d files are open", n)
 	}
 }
 
