@@ -17,7 +17,7 @@ import (
 // GRACCHUS_POWERLOSS_SEEDS=n tries n seeds; GRACCHUS_POWERLOSS_FROM=seed begins with that
 // one.
 func TestPowerLoss(t *testing.T) {
-	from, n := seeds.PowerLoss(t, 1, 300)
+	from, n := seeds.PowerLoss(t, 1, 100)
 	for seed := from; seed < from+n; seed++ {
 		w := newWorld(seed)
 		if err := w.run(); err != nil {
