@@ -62,11 +62,13 @@ func (c *Compactor) messageOutlines(m Message, limit int, visit func(Outline) bo
 	return nil
 }
 
-// open calls use with the uncompressed records of a batch, see openPayload.
+// open calls use with the uncompressed records of a batch, see openPayload. It waits for
+// a processor even if nothing is decompressed: whoever goes over batch after batch is to
+// leave one to those who produce and fetch.
 func (c *Compactor) open(b Batch, limit int, use func(payload []byte) error) error {
 	var err error
 	if codec := b.Codec(); codec == None {
-		err = use(b.Payload())
+		err = inTurn(b.Payload(), use)
 	} else {
 		err = openPayload(&c.payload, b.Payload(), codec, limit, use)
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -284,6 +286,39 @@ func TestCompactBadBatches(t *testing.T) {
 		if err := c.Outlines(bad.batch, maxTestPayload, all); !errors.Is(err, bad.err) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Compaction takes turns with those who open batches, whether its own are compressed or
+// not.
+func TestCompactionLeavesAProcessorFree(t *testing.T) {
+	for _, codec := range []Codec{None, Zstd} {
+		synctest.Test(t, func(t *testing.T) {
+			all := int64(max(runtime.GOMAXPROCS(0)-1, 1))
+			if err := openers.Acquire(t.Context(), all); err != nil {
+				t.Fatal(err)
+			}
+			b, visited := compactible(t, codec, CreateTime), 0
+			go func() {
+				var c Compactor
+				err := c.Outlines(b, maxTestPayload, func(Outline) bool { visited++; return true })
+				if err == nil {
+					_, _, err = c.Retain(nil, b, maxTestPayload, Horizon{}, func(Outline) bool { visited++; return true })
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+			if visited > 0 {
+				t.Errorf("%v: %d records were looked at without a processor", codec, visited)
+			}
+			openers.Release(all)
+			synctest.Wait()
+			if visited != 10 {
+				t.Errorf("%v: %d records were looked at, want 10", codec, visited)
+			}
+		})
 	}
 }
 

@@ -77,14 +77,22 @@ func openLarge(scratch *sync.Pool, src []byte, codec Codec, size int, use func(p
 // openWithin is openPayload for a payload of at most that size, once it has a
 // processor.
 func openWithin(buf *[]byte, src []byte, codec Codec, size int, use func(payload []byte) error) error {
+	return inTurn(src, func(src []byte) error {
+		payload, err := decompress(*buf, src, codec, size)
+		if err != nil {
+			return err
+		}
+		*buf = payload
+		return use(payload)
+	})
+}
+
+// inTurn calls use with a payload once it has a processor. use may not wait for
+// anything.
+func inTurn(payload []byte, use func(payload []byte) error) error {
 	if err := openers.Acquire(context.Background(), 1); err != nil {
 		return err // not reached, either
 	}
 	defer openers.Release(1)
-	payload, err := decompress(*buf, src, codec, size)
-	if err != nil {
-		return err
-	}
-	*buf = payload
 	return use(payload)
 }
