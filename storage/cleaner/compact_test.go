@@ -626,6 +626,58 @@ func TestStopEndsACompaction(t *testing.T) {
 	})
 }
 
+// Who takes "compact" from a topic's policy loses nothing more.
+func TestAChangeOfPolicyEndsACompaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := openLog(t, vfs.NewMem(), "t", compacted(nil))
+		for range 100 {
+			put(t, log, one(t, "a", strings.Repeat("x", 100)))
+		}
+		want := shown(t, log)
+		c := newCleaner(Config{Compaction: settings(func(c *config.Cleaner) { c.BytesPerSecond, c.IOBytes = 1000, 0 })}, nil, log)
+		go func() {
+			time.Sleep(time.Second)
+			log.SetConfig(topic(func(c *config.Topic) { c.Delete = true }))
+		}()
+		if c.CompactNext(t.Context()) || shown(t, log) != want || log.CleanedOffset() != -1 {
+			t.Errorf("compacted up to %d", log.CleanedOffset())
+		}
+		log.SetConfig(compacted(nil))
+		time.Sleep(15 * time.Second) // log.cleaner.backoff.ms
+		compactOnce(t, c)
+		if n := len(c.Status().Uncleanable); n != 0 {
+			t.Errorf("%d logs are uncleanable", n)
+		}
+	})
+}
+
+// Status waits for no disk.
+func TestNoLockIsHeldWhileALogIsRead(t *testing.T) {
+	fsys := vfs.NewFaults(vfs.NewMem())
+	log := openLog(t, fsys, "t", compacted(func(c *config.Topic) { c.MaxCompactionLagMS = hour }))
+	put(t, log, one(t, "a", "a1"))
+	put(t, log, one(t, "a", "a2"))
+	fill(t, log)
+	c := newCleaner(Config{}, nil, log)
+	reads := 0
+	fsys.Inject(func(op vfs.Call) error {
+		if op.Op == vfs.OpRead {
+			reads++
+		}
+		if !c.compactor.mu.TryLock() {
+			t.Errorf("the lock is held during %s of %s", op.Op, op.Name)
+			return nil
+		}
+		c.compactor.mu.Unlock()
+		return nil
+	})
+	compactOnce(t, c)
+	fsys.Inject(nil)
+	if reads == 0 {
+		t.Error("nothing was read")
+	}
+}
+
 // Groups keep within segment.bytes, the size of an index, and the reach of an offset.
 func TestGroups(t *testing.T) {
 	log := openLog(t, vfs.NewMem(), "t", compacted(nil))

@@ -14,8 +14,13 @@ import (
 )
 
 // compactor is what all threads of compaction share.
+//
+// Concurrency: choosing is held by the thread that looks for a log, so that no two take
+// the same one. mu guards the fields below it and is never held while a log is read, for
+// Status must not wait for a disk.
 type compactor struct {
 	throttle throttle
+	choosing sync.Mutex
 
 	mu      sync.Mutex
 	threads int // that run, beside the first one
@@ -96,7 +101,7 @@ func (c *Cleaner) CompactNext(ctx context.Context) bool {
 	if err == nil && c.cfg.Cleaned != nil {
 		err = c.cfg.Cleaned(next.log)
 	}
-	c.done(ctx, next, limits, err)
+	c.done(ctx, next.log, limits, err)
 	if err == nil {
 		c.logger.Info("compacted a log", append([]any{"partition", next.log.Partition().String()}, stats.attrs()...)...)
 	}
@@ -106,23 +111,15 @@ func (c *Cleaner) CompactNext(ctx context.Context) bool {
 // choose returns the dirtiest of the logs that are worth it, as busy.
 func (c *Cleaner) choose(ctx context.Context, now time.Time) (best candidate, found bool) {
 	k := &c.compactor
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, s := range k.states {
-		s.seen = false
-	}
-	k.lastRun, k.ratio = now, 0
+	k.choosing.Lock()
+	defer k.choosing.Unlock()
+	k.beginLook()
+	ratio := 0.0
 	for log := range c.logs() {
 		if ctx.Err() != nil {
 			return candidate{}, false
 		}
-		if s := k.states[log]; s != nil {
-			s.seen = true
-			if s.busy || s.uncleanable != nil || s.notBefore.After(now) {
-				continue
-			}
-		}
-		if !log.Config().Compact {
+		if !k.available(log, now) || !log.Config().Compact {
 			continue
 		}
 		next, err := examine(log, now, c.logger)
@@ -130,48 +127,84 @@ func (c *Cleaner) choose(ctx context.Context, now time.Time) (best candidate, fo
 			c.fail(log, err, now, c.cfg.Compaction())
 			continue
 		}
-		k.ratio = max(k.ratio, next.ratio())
+		ratio = max(ratio, next.ratio())
 		if next.worth(log.Config()) && (!found || next.ratio() > best.ratio()) {
 			best, found = next, true
 		}
 	}
-	for log, s := range k.states {
-		if !s.seen && !s.busy {
-			delete(k.states, log) // it was deleted
-		}
-	}
+	k.endLook(now, ratio)
 	if found {
-		s := k.state(best.log)
-		s.busy, s.seen = true, true
+		k.take(best.log)
 	}
 	return best, found
 }
 
-// done notes what came of a compaction.
-func (c *Cleaner) done(ctx context.Context, was candidate, limits config.Cleaner, err error) {
-	k := &c.compactor
+func (k *compactor) beginLook() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, now := k.state(was.log), time.Now()
+	for _, s := range k.states {
+		s.seen = false
+	}
+}
+
+// available reports whether a log may be compacted, for all that is known of it.
+func (k *compactor) available(log *commitlog.Log, now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.states[log]
+	if s == nil {
+		return true
+	}
+	s.seen = true
+	return !s.busy && s.uncleanable == nil && !s.notBefore.After(now)
+}
+
+// endLook notes that all logs have been looked at, and forgets those that are gone.
+func (k *compactor) endLook(now time.Time, ratio float64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lastRun, k.ratio = now, ratio
+	for log, s := range k.states {
+		if !s.seen && !s.busy {
+			delete(k.states, log)
+		}
+	}
+}
+
+// take notes that a log is being compacted.
+func (k *compactor) take(log *commitlog.Log) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state(log).busy = true
+}
+
+// done notes what came of a compaction.
+func (c *Cleaner) done(ctx context.Context, log *commitlog.Log, limits config.Cleaner, err error) {
+	now := time.Now()
+	if err != nil && ctx.Err() == nil {
+		c.fail(log, err, now, limits) // before another thread may take it
+	}
+	c.compactor.release(log, now, err == nil)
+}
+
+// release notes that a log is no longer being compacted.
+func (k *compactor) release(log *commitlog.Log, now time.Time, cleaned bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.state(log)
 	s.busy = false
-	switch {
-	case err == nil:
+	if cleaned {
 		s.cleaned = now
-	case ctx.Err() != nil:
-	default:
-		c.fail(was.log, err, now, limits)
 	}
 }
 
 // fail notes that a log could not be compacted: for a while, if the reason is outside
 // of it, else until the next start. A log that cannot be compacted is still read and
-// written, and keeps nobody else waiting. mu must be held.
+// written, and keeps nobody else waiting.
 func (c *Cleaner) fail(log *commitlog.Log, err error, now time.Time, limits config.Cleaner) {
-	s := c.compactor.state(log)
-	s.seen = true
 	partition := log.Partition().String()
 	switch {
-	case errors.Is(err, commitlog.ErrReplaced):
+	case errors.Is(err, commitlog.ErrReplaced), errors.Is(err, errNotWanted):
 		c.logger.Debug("a compaction came to nothing", "partition", partition, "err", err)
 	case vfs.NoRoom(err):
 		c.logger.Warn("there is no room to compact a log", "partition", partition, "err", err)
@@ -180,10 +213,24 @@ func (c *Cleaner) fail(log *commitlog.Log, err error, now time.Time, limits conf
 		// those who look after them know already.
 		c.logger.Debug("a compaction came to nothing", "partition", partition, "err", err)
 	default:
-		s.uncleanable, s.since = err, now
+		c.compactor.setAside(log, err, now)
 		c.logger.Error("a log cannot be compacted, and will not be until the next start; it is served as before",
 			"partition", partition, "err", err)
 		return
 	}
-	s.notBefore = now.Add(limits.Backoff)
+	c.compactor.postpone(log, now.Add(limits.Backoff))
+}
+
+func (k *compactor) setAside(log *commitlog.Log, err error, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.state(log)
+	s.uncleanable, s.since, s.seen = err, now, true
+}
+
+func (k *compactor) postpone(log *commitlog.Log, until time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.state(log)
+	s.notBefore, s.seen = until, true
 }

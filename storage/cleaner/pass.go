@@ -18,6 +18,10 @@ import (
 // it is lower. The broker that accepted it may have had none.
 const maxOpened = 128 << 20
 
+// errNotWanted says that the topic's policy has changed since a pass began: who has taken
+// "compact" from it does not want to lose more.
+var errNotWanted = errors.New("the topic is not to be compacted any more")
+
 // leastChunk is the least that is read at once.
 const leastChunk = 4096
 
@@ -64,9 +68,10 @@ func newPass(c candidate, limits config.Cleaner, t *throttle, now time.Time) *pa
 	return &pass{candidate: c, cfg: c.log.Config(), limits: limits, throttle: t, now: now}
 }
 
-// run compacts. begin may be nil; see Config.Begin. It returns early with ctx's error, and then whatever it has finished
-// stays. Errors wrap commitlog.ErrReplaced or kerr.KafkaStorageError if somebody else
-// has to do with it; all others are about what is in the log.
+// run compacts. begin may be nil; see Config.Begin. It returns early with ctx's error, and
+// then whatever it has finished stays. Errors are errNotWanted, or wrap
+// commitlog.ErrReplaced or kerr.KafkaStorageError, if somebody else has to do with it; all
+// others are about what is in the log.
 func (p *pass) run(ctx context.Context, begin func(*commitlog.Log) error) (Stats, error) {
 	begun := time.Now()
 	compaction, err := p.log.BeginCompaction()
@@ -198,10 +203,14 @@ func (p *pass) chunk() int {
 }
 
 // spend takes note of bytes that were read or written, and gives the throttle its turn.
+// From time to time it looks whether the log is to be compacted at all.
 func (p *pass) spend(ctx context.Context, bytes int) error {
 	if p.paid += bytes; p.paid >= p.chunk() {
 		p.throttle.spend(ctx, p.paid, p.limits.BytesPerSecond)
 		p.paid = 0
+		if !p.log.Config().Compact {
+			return errNotWanted
+		}
 	}
 	return ctx.Err()
 }
