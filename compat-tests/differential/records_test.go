@@ -201,6 +201,9 @@ func produceCases() []spec {
 				return raw
 			}
 			c.ask(produceTo(a, 0, b.bytes()))
+			for _, codec := range []byte{0, gzipped, snappied, lz4ed} {
+				c.ask(produceTo(a, 0, secondWithoutKey(codec).bytes()))
+			}
 		}},
 		{"log append time", 0, 0, func(c *conversation) {
 			a := c.create("a", 1, [2]string{"message.timestamp.type", "LogAppendTime"})

@@ -99,6 +99,23 @@ func (b *batch) bytes() []byte {
 	return raw
 }
 
+// secondWithoutKey is a batch of three records of which the second one has no key.
+func secondWithoutKey(codec byte) *batch {
+	b := newBatch("a", "b", "c").with(func(b *batch) { b.Attributes = int16(codec) })
+	b.before = func(raw []byte) []byte {
+		var records []byte
+		for i, key := range [][]byte{[]byte("k"), nil, []byte("k")} {
+			r := kmsg.Record{OffsetDelta: int32(i), Key: key, Value: []byte("v")}
+			r.Length = int32(len(r.AppendTo(nil)) - 1)
+			records = r.AppendTo(records)
+		}
+		raw = append(raw[:61], compress(codec, 2, records)...)
+		binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-12))
+		return raw
+	}
+	return b
+}
+
 func sum(raw []byte) {
 	if len(raw) > 21 {
 		binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
