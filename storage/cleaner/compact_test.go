@@ -380,6 +380,55 @@ func TestTransactionsAreCompacted(t *testing.T) {
 	})
 }
 
+// Whoever loads a log must not find a transaction open whose marker compaction has
+// removed: not even with the snapshot of the producers from before the marker, when those
+// behind it could not be written.
+func TestNoSnapshotOutlivesAMarker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := vfs.NewMem()
+		log := openLog(t, fsys, "t", compacted(func(c *config.Topic) { c.MinCleanableDirtyRatio, c.DeleteRetentionMS = 0, 0 }))
+		producer := func(sequence int32) *record.Builder { return record.NewBuilder().SetProducer(1, 0, sequence) }
+		put(t, log, build(t, producer(0).SetTransactional(), "a", "a1"))
+		fill(t, log) // where the next segment begins there is a snapshot
+		before := log.Sealed()[0].NextOffset
+		put(t, log, record.EndTxnMarker(1, 0, 0, true, time.Now().UnixMilli()))
+		put(t, log, build(t, producer(1), "a", "a2"))
+		c := newCleaner(Config{}, nil, log)
+		for range 3 { // the record goes, the marker gets its horizon, and goes
+			fill(t, log)
+			compactOnce(t, c)
+			time.Sleep(time.Second)
+		}
+		if batches, _, err := readAll(log); err != nil || slices.ContainsFunc(batches, record.Batch.IsControl) {
+			t.Fatalf("the marker is still there, %v", err)
+		}
+		disk := fsys.Kill()
+		entries, err := disk.ReadDir("/data/t-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			var at int64
+			if fmt.Sscanf(e.Name(), "%d.snapshot", &at); strings.HasSuffix(e.Name(), ".snapshot") && at > before {
+				if err := disk.Remove("/data/t-0/" + e.Name()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		again, err := commitlog.Open(commitlog.Options{
+			FS: disk, Dir: "/data/t-0", Partition: log.Partition(), Config: log.Config(), Files: commitlog.NewFileCache(20),
+			ProducerIDExpiration: time.Hour, RecoveryPoint: log.RecoveryPoint(), HighWatermark: log.EndOffset(), CleanedOffset: log.CleanedOffset(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer again.Abandon()
+		if again.EndOffset() != log.EndOffset() || again.LastStableOffset() != again.EndOffset() {
+			t.Errorf("the last stable offset is %d, the log ends at %d", again.LastStableOffset(), again.EndOffset())
+		}
+	})
+}
+
 // Memory for one key is enough, in as many passes as it takes.
 func TestManyPasses(t *testing.T) {
 	log := openLog(t, vfs.NewMem(), "t", compacted(func(c *config.Topic) { c.MinCleanableDirtyRatio = 0 }))
