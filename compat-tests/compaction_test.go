@@ -19,9 +19,9 @@ import (
 )
 
 // TestTakeOverCompaction lets Kafka 3.9.2 write to compacted topics, copies its data
-// directory, and has Kafka compact the one copy and Gracchus the other, each of them
-// three times with more records in between: the same records must be left, at the same
-// offsets, tombstones and markers included.
+// directory, and has Kafka compact the one copy and Gracchus the other, three times with
+// more records in between; then Kafka compacts what both have left once more. Each time
+// the same records must be there, at the same offsets, tombstones and markers included.
 func TestTakeOverCompaction(t *testing.T) {
 	zookeeper := harness.ZooKeeper(t)
 	dir := t.TempDir()
@@ -33,7 +33,7 @@ func TestTakeOverCompaction(t *testing.T) {
 				"zookeeper.session.timeout.ms=6000", "log.cleaner.backoff.ms=100", "log.segment.delete.delay.ms=1000",
 				// Batches larger than the buffer, and more keys than fit into one pass.
 				"log.cleaner.io.buffer.size=20000", "log.cleaner.dedupe.buffer.size=1100000",
-				"auto.create.topics.enable=false",
+				"auto.create.topics.enable=false", "offsets.topic.num.partitions=1", "transaction.state.log.num.partitions=1",
 			},
 		}
 	}
@@ -52,42 +52,22 @@ func TestTakeOverCompaction(t *testing.T) {
 	}
 	b.StopCleanly(t)
 
-	left := map[string]map[string][]string{}
-	for _, who := range []struct {
-		name  string
-		start func(harness.TB, harness.Options) *harness.Broker
-	}{{"Kafka", harness.StartKafka}, {"Gracchus", ours()}} {
-		o := options(who.name)
+	// copyWritten returns the options of a broker on a copy of what was written.
+	copyWritten := func(name string) harness.Options {
+		o := options(name)
 		if err := os.CopyFS(o.Dirs[0], os.DirFS(written.Dirs[0])); err != nil {
 			t.Fatal(err)
 		}
-		waitForSession(t, zookeeper)
-		b := who.start(t, o)
-		waitForTopics(t, b)
-		left[who.name] = map[string][]string{}
-		for round := 1; round <= 3; round++ {
-			if round > 1 {
-				for _, topic := range compactedTopics {
-					if !topic.once {
-						topic.write(t, b, round)
-					}
-					topic.roll(t, b)
-				}
-			}
-			setDirtyRatio(t, b, "0")
-			waitForCompaction(t, o.Dirs[0])
-			setDirtyRatio(t, b, "1")
-			for _, topic := range compactedTopics {
-				left[who.name][fmt.Sprintf("%s, compaction %d", topic.name, round)] = everything(t, b, topic.name)
-			}
-		}
-		b.StopCleanly(t)
-		if who.name != "Kafka" {
-			checkIndexes(t, o.Dirs[0])
-		}
+		return o
 	}
-	for what, want := range left["Kafka"] {
-		got := left["Gracchus"][what]
+	alone, together := copyWritten("Kafka"), copyWritten("Gracchus")
+	want, got := map[string][]string{}, map[string][]string{}
+	compactTopics(t, harness.StartKafka, alone, []int{1, 2, 3, 4}, want)
+	compactTopics(t, ours(), together, []int{1, 2, 3}, got)
+	checkIndexes(t, together.Dirs[0])
+	compactTopics(t, harness.StartKafka, together, []int{4}, got)
+	for what, want := range want {
+		got := got[what]
 		t.Logf("%s: %d records are left", what, len(want))
 		for i := range max(len(got), len(want)) {
 			if i >= len(got) || i >= len(want) || got[i] != want[i] {
@@ -96,6 +76,32 @@ func TestTakeOverCompaction(t *testing.T) {
 			}
 		}
 	}
+}
+
+// compactTopics starts a broker, has it compact the topics in each of some rounds, and
+// notes what is left then.
+func compactTopics(t *testing.T, start func(harness.TB, harness.Options) *harness.Broker, o harness.Options, rounds []int, left map[string][]string) {
+	t.Helper()
+	waitForSession(t, o.ZooKeeper)
+	b := start(t, o)
+	waitForTopics(t, b)
+	for _, round := range rounds {
+		if round > 1 {
+			for _, topic := range compactedTopics {
+				if !topic.once {
+					topic.write(t, b, round)
+				}
+				topic.roll(t, b)
+			}
+		}
+		setDirtyRatio(t, b, "0")
+		waitForCompaction(t, o.Dirs[0])
+		setDirtyRatio(t, b, "1")
+		for _, topic := range compactedTopics {
+			left[fmt.Sprintf("%s, compaction %d", topic.name, round)] = everything(t, b, topic.name)
+		}
+	}
+	b.StopCleanly(t)
 }
 
 func at(records []string, i int) string {
@@ -199,7 +205,7 @@ func writeTransactions(t *testing.T, b *harness.Broker, topic string) {
 // waitForTopics waits until a broker that has just started leads all topics.
 func waitForTopics(t *testing.T, b *harness.Broker) {
 	t.Helper()
-	admin := kadm.NewClient(franz(t, b))
+	admin := kadm.NewClient(franz(t, b, kgo.MetadataMinAge(100*time.Millisecond))) // what it knows already it does not ask for again
 	waitUntil(t, "the topics have no leaders", func() bool {
 		topics, err := admin.ListTopics(within(t, 30*time.Second))
 		if err != nil {
