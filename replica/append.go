@@ -33,6 +33,10 @@ type AppendRequest struct {
 	// InternalAllowed lets a client append to the topics that belong to the
 	// broker, as Kafka does for the client id "__admin_client".
 	InternalAllowed bool
+	// LedSince, only of a Coordinator, is the leader epoch in which it began to
+	// coordinate the partition. Nothing is appended for it unless this broker leads,
+	// and has done so without a break since then.
+	LedSince int32
 }
 
 // AppendResult says where a batch is in the log.
@@ -115,6 +119,9 @@ func (p *Partition) roleForAppend(req AppendRequest) (*role, error) {
 	r := p.role.Load()
 	if err := r.serve(p.tp, true, NoEpoch); err != nil {
 		return nil, err
+	}
+	if req.Origin == record.Coordinator && !r.ledSince(req.LedSince) {
+		return nil, fmt.Errorf("append to %v: the leadership that began in epoch %d has ended: %w", p.tp, req.LedSince, kerr.NotLeaderForPartition)
 	}
 	if req.Acks == AcksAll && !r.enoughInSync() {
 		return nil, fmt.Errorf("append to %v: in-sync replicas %v, min.insync.replicas is %d: %w", p.tp, r.isr, r.log.Config().MinInsyncReplicas, kerr.NotEnoughReplicas)

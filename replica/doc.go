@@ -16,6 +16,7 @@
 // A leader:
 //
 //	append.go         produce
+//	topic_log.go      an internal topic as its coordinator sees it
 //	read.go           fetch
 //	offsets.go        ListOffsets, OffsetForLeaderEpoch
 //	delete_records.go DeleteRecords

@@ -140,7 +140,7 @@ func TestReadCommitted(t *testing.T) {
 	p := w.leads(t0, 5)
 	append := func(req AppendRequest, b []byte) { mustAppend(t, p, req, b) }
 	marker := func(pid int64, commit bool) {
-		req := AppendRequest{Origin: record.Coordinator, Acks: AcksAll}
+		req := AppendRequest{Origin: record.Coordinator, LedSince: 5, Acks: AcksAll}
 		append(req, record.EndTxnMarker(pid, 0, 1, commit, 1))
 	}
 	append(produce, batch(t, 1, 1, producer(1, 0, 0), transactional)) // 0
