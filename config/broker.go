@@ -23,6 +23,7 @@ type Broker struct {
 	Replication     Replication
 	Producers       Producers
 	Offsets         Offsets
+	Groups          Groups
 	Transactions    Transactions
 	Shutdown        Shutdown
 	RequestTimeout  time.Duration // request.timeout.ms: broker to broker
@@ -127,11 +128,26 @@ type Shutdown struct {
 	RetryBackoff time.Duration // controlled.shutdown.retry.backoff.ms
 }
 
-// Offsets holds the settings of the topic of committed offsets.
+// Offsets is how committed offsets are kept, and the topic that holds them.
 type Offsets struct {
 	Partitions        int32
 	ReplicationFactor int16
 	SegmentBytes      int32
+	Codec             int8          // offsets.topic.compression.codec: a record.Codec
+	Retention         time.Duration // offsets.retention.minutes
+	RetentionCheck    time.Duration // offsets.retention.check.interval.ms
+	CommitTimeout     time.Duration // offsets.commit.timeout.ms
+	RequiredAcks      int16         // offsets.commit.required.acks: -1, 0 or 1
+	LoadBufferBytes   int32         // offsets.load.buffer.size
+	MetadataMaxBytes  int32         // offset.metadata.max.bytes, which counts UTF-16 units
+}
+
+// Groups bounds consumer groups.
+type Groups struct {
+	MinSessionTimeout     time.Duration // group.min.session.timeout.ms
+	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
+	InitialRebalanceDelay time.Duration // group.initial.rebalance.delay.ms
+	MaxSize               int32         // group.max.size
 }
 
 // Transactions holds the settings of the topic of transactions' states.

@@ -23,6 +23,7 @@ func build(given map[string]string) (*Broker, error) {
 		Replication:  replicationOf(v),
 		Producers:    Producers{Expiration: v.millis("producer.id.expiration.ms"), ExpirationCheck: v.millis("producer.id.expiration.check.interval.ms")},
 		Offsets:      offsetsOf(v),
+		Groups:       groupsOf(v),
 		Transactions: transactionsOf(v),
 		Shutdown:     shutdownOf(v),
 		Log:          *topicFrom(v, nil),
@@ -170,7 +171,17 @@ func leadersOf(v values) Leaders {
 func offsetsOf(v values) Offsets {
 	return Offsets{
 		Partitions: v.int32("offsets.topic.num.partitions"), ReplicationFactor: v.int16("offsets.topic.replication.factor"),
-		SegmentBytes: v.int32("offsets.topic.segment.bytes"),
+		SegmentBytes: v.int32("offsets.topic.segment.bytes"), Codec: int8(v.int32("offsets.topic.compression.codec")),
+		Retention: v.minutes("offsets.retention.minutes"), RetentionCheck: v.millis("offsets.retention.check.interval.ms"),
+		CommitTimeout: v.millis("offsets.commit.timeout.ms"), RequiredAcks: v.int16("offsets.commit.required.acks"),
+		LoadBufferBytes: v.int32("offsets.load.buffer.size"), MetadataMaxBytes: v.int32("offset.metadata.max.bytes"),
+	}
+}
+
+func groupsOf(v values) Groups {
+	return Groups{
+		MinSessionTimeout: v.millis("group.min.session.timeout.ms"), MaxSessionTimeout: v.millis("group.max.session.timeout.ms"),
+		InitialRebalanceDelay: v.millis("group.initial.rebalance.delay.ms"), MaxSize: v.int32("group.max.size"),
 	}
 }
 
@@ -216,6 +227,9 @@ func checkRules(b *Broker, v values) error {
 	}
 	if len(b.Storage.Dirs) == 0 {
 		return wrongValue("log.dirs", shown("log.dirs"), "at least one directory")
+	}
+	if acks := b.Offsets.RequiredAcks; acks < -1 || acks > 1 {
+		return wrongValue("offsets.commit.required.acks", shown("offsets.commit.required.acks"), "-1, 0 or 1")
 	}
 	if wait := v.int64("replica.fetch.wait.max.ms"); wait > v.int64("replica.socket.timeout.ms") || wait > v.int64("replica.lag.time.max.ms") {
 		return wrongValue("replica.fetch.wait.max.ms", shown("replica.fetch.wait.max.ms"), "at most replica.socket.timeout.ms and replica.lag.time.max.ms")

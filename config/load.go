@@ -19,10 +19,16 @@ var withoutFile = map[string]string{
 	"listeners":                        "PLAINTEXT://127.0.0.1:9092",
 	"log.dirs":                         "gracchus-data",
 	"zookeeper.connect":                embedded,
-	"offsets.topic.replication.factor": "1",
+	"group.initial.rebalance.delay.ms": "0",
+}
+
+// withEmbedded are the values, with the embedded ZooKeeper, of what is not given: with
+// Kafka's defaults a broker that is alone could not create the coordinators' topics, and
+// no group would ever find its coordinator.
+var withEmbedded = map[string]string{
+	"offsets.topic.replication.factor":         "1",
 	"transaction.state.log.replication.factor": "1",
 	"transaction.state.log.min.isr":            "1",
-	"group.initial.rebalance.delay.ms":         "0",
 }
 
 // embedded is the value of zookeeper.connect that runs ZooKeeper inside the
@@ -33,6 +39,7 @@ const embedded = "embedded"
 type Report struct {
 	Unknown  []string // properties that no Kafka 3.9 broker knows, sorted
 	Ignored  []string // properties that are Kafka's but have no effect here yet, sorted
+	Assumed  []string // name=value of properties that were not given and do not have Kafka's default, sorted
 	Warnings []string // sentences about what was given and will surprise
 }
 
@@ -95,6 +102,10 @@ func Parse(properties map[string]string) (*Settings, Report, error) {
 	} else if id, ok := given["node.id"]; ok {
 		given["broker.id"] = id
 	}
+	var assumed []string
+	if trim(given["zookeeper.connect"]) == embedded {
+		assumed = assume(given, withEmbedded)
+	}
 	if err := checkGiven(given); err != nil {
 		return nil, Report{}, err
 	}
@@ -106,7 +117,20 @@ func Parse(properties map[string]string) (*Settings, Report, error) {
 	}
 	state.values, _ = brokerTable.parseAll(given) // checked by checkGiven
 	s.layers.Store(state)
-	return s, report(properties, state.current), nil
+	r := report(properties, state.current)
+	r.Assumed = assumed
+	return s, r, nil
+}
+
+// assume sets those of values that are not given, and returns them as name=value.
+func assume(given, values map[string]string) (assumed []string) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if _, ok := given[name]; !ok {
+			given[name] = values[name]
+			assumed = append(assumed, name+"="+values[name])
+		}
+	}
+	return assumed
 }
 
 // checkGiven looks at each property by itself, in name order.

@@ -39,7 +39,8 @@ func TestWithoutAFile(t *testing.T) {
 	if !b.ZooKeeper.Embedded || !reflect.DeepEqual(b.Storage.Dirs, []string{"gracchus-data"}) || b.ID != 0 || b.InterBroker != "PLAINTEXT" {
 		t.Errorf("got %+v", b)
 	}
-	if !reflect.DeepEqual(report, Report{}) {
+	forOne := []string{"offsets.topic.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.replication.factor=1"}
+	if !reflect.DeepEqual(report, Report{Assumed: forOne}) {
 		t.Errorf("nothing was given, and yet: %+v", report)
 	}
 	if s, _, err = Load("", []string{"broker.rack=r"}); err != nil || !reflect.DeepEqual(s.Broker().Storage.Dirs, b.Storage.Dirs) {
@@ -51,6 +52,36 @@ func TestWithoutAFile(t *testing.T) {
 	}
 	if dirs := s.Broker().Storage.Dirs; !reflect.DeepEqual(dirs, []string{"/elsewhere"}) {
 		t.Errorf("an override of log.dir gives %v", dirs)
+	}
+}
+
+// With the embedded ZooKeeper the coordinators' topics have one replica unless somebody
+// has said otherwise, and with another one Kafka's three.
+func TestFactorsOfCoordinatorsTopics(t *testing.T) {
+	for _, c := range []struct {
+		given                 map[string]string
+		offsets, transactions int16
+		minISR                int32
+		assumed               int
+	}{
+		{map[string]string{"zookeeper.connect": "embedded"}, 1, 1, 1, 3},
+		{map[string]string{"zookeeper.connect": " embedded "}, 1, 1, 1, 3},
+		{map[string]string{"zookeeper.connect": "embedded", "offsets.topic.replication.factor": "3", "transaction.state.log.min.isr": "2"}, 3, 1, 2, 1},
+		{map[string]string{"zookeeper.connect": "zk:2181"}, 3, 3, 2, 0},
+		{map[string]string{"zookeeper.connect": "zk:2181", "offsets.topic.replication.factor": "1"}, 1, 3, 2, 0},
+	} {
+		s, report, err := Parse(c.given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := s.Broker()
+		if b.Offsets.ReplicationFactor != c.offsets || b.Transactions.ReplicationFactor != c.transactions || b.Transactions.MinISR != c.minISR || len(report.Assumed) != c.assumed {
+			t.Errorf("%v: %+v, %+v, assumed %q", c.given, b.Offsets, b.Transactions, report.Assumed)
+		}
+	}
+	s, report, err := Load("", []string{"zookeeper.connect=zk:2181"})
+	if err != nil || s.Broker().Offsets.ReplicationFactor != 3 || report.Assumed != nil {
+		t.Errorf("without a file, and with a ZooKeeper elsewhere: %+v, %q, %v", s.Broker().Offsets, report.Assumed, err)
 	}
 }
 

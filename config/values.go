@@ -71,6 +71,9 @@ func (v values) millis(name string) time.Duration { return v.duration(name, time
 // seconds is millis for a time in seconds.
 func (v values) seconds(name string) time.Duration { return v.duration(name, time.Second) }
 
+// minutes is millis for a time in minutes.
+func (v values) minutes(name string) time.Duration { return v.duration(name, time.Minute) }
+
 func (v values) duration(name string, unit time.Duration) time.Duration {
 	n := v.int64(name)
 	if n > math.MaxInt64/int64(unit) {
