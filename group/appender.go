@@ -144,7 +144,7 @@ func (a *appender) send(b *batch) bool {
 func (a *appender) encode(b *batch) (record.Batch, error) {
 	e := &a.encoder
 	e.builder.Reset()
-	e.builder.SetCodec(record.None, record.DefaultLevel)
+	e.builder.SetCodec(a.settings.Codec, record.DefaultLevel)
 	sequence := record.NoSequence
 	for i := range b.writes {
 		w := &b.writes[i].write
@@ -154,7 +154,7 @@ func (a *appender) encode(b *batch) (record.Batch, error) {
 		}
 	}
 	e.builder.SetProducer(record.NoProducerID, record.NoProducerEpoch, sequence)
-	if e.builder.Size() > a.log.MaxBatchBytes(a.partition) {
+	if a.settings.Codec == record.None && e.builder.Size() > a.log.MaxBatchBytes(a.partition) {
 		e.builder.SetCodec(record.Zstd, record.DefaultLevel)
 	}
 	return e.builder.Build()

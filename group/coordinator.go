@@ -3,33 +3,29 @@ package group
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/internal/loglimit"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
 )
 
-// Settings are those of the coordinator. None changes while the broker runs.
-type Settings struct {
-	Limits
-	RetentionCheckInterval time.Duration // offsets.retention.check.interval.ms
-	CommitTimeout          time.Duration // offsets.commit.timeout.ms
-	RequiredAcks           int16         // offsets.commit.required.acks
-	LoadBufferBytes        int32         // offsets.load.buffer.size
-}
-
 // Config is what a Coordinator needs to know.
 type Config struct {
 	Settings
-	// Partitions returns how many partitions __consumer_offsets has, or will have. It
-	// is asked once, by Start: a group's partition must not change.
-	Partitions func() int32
+	// Partitions reads how many partitions __consumer_offsets has, 0 if there is no
+	// such topic. It may block. What it has returned once is taken until the topic is
+	// deleted: a group's partition must not change.
+	Partitions func(ctx context.Context) (int32, error)
 	Logger     *slog.Logger // nil discards
 }
 
@@ -44,12 +40,12 @@ type Config struct {
 // partition without it; each group has a mutex of its own, see hosted.
 type Coordinator struct {
 	settings   Settings
-	partitions func() int32
+	partitions func(ctx context.Context) (int32, error)
 	log        Log
 	logger     *slog.Logger
 
 	running    atomic.Bool
-	count      int32                                // of partitions, since Start
+	count      atomic.Int32                         // of partitions; 0 while it is not known
 	led        atomic.Pointer[map[int32]*partition] // replaced, not changed
 	loads      chan struct{}                        // has room for as many loads as may run
 	background sync.WaitGroup
@@ -88,14 +84,13 @@ func New(cfg Config, log Log) (*Coordinator, error) {
 }
 
 // Start begins to answer requests, to load the partitions that this broker leads
-// already, and to look for expired offsets.
-func (c *Coordinator) Start(context.Context) error {
+// already, and to look for expired offsets. Errors are those of Config.Partitions.
+func (c *Coordinator) Start(ctx context.Context) error {
+	if _, err := c.partitionCount(ctx); err != nil && !errors.Is(err, kerr.CoordinatorNotAvailable) {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count = c.partitions()
-	if c.count <= 0 {
-		return errors.New("group: __consumer_offsets must have partitions")
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
 	c.started = true
@@ -183,20 +178,55 @@ func (c *Coordinator) newPartition(number, epoch int32) *partition {
 // PartitionsDeleted removes the offsets of partitions that were deleted. It is to be
 // told of them on every broker: it removes them from the groups that it coordinates.
 func (c *Coordinator) PartitionsDeleted(partitions []protocol.TopicPartition) {
+	if slices.ContainsFunc(partitions, func(tp protocol.TopicPartition) bool { return tp.Topic == protocol.ConsumerOffsetsTopic }) {
+		c.count.Store(0) // the next topic of that name may have another number
+	}
 	for _, p := range *c.led.Load() {
 		p.partitionsDeleted(partitions)
 	}
 }
 
-// PartitionFor is the partition of __consumer_offsets that a group belongs to.
-func (c *Coordinator) PartitionFor(group string) int32 { return PartitionFor(group, c.count) }
+// PartitionFor is the partition of __consumer_offsets that a group belongs to. Errors are
+// those of Config.Partitions, and kerr.CoordinatorNotAvailable if there is no such topic.
+func (c *Coordinator) PartitionFor(ctx context.Context, group string) (int32, error) {
+	count, err := c.partitionCount(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return PartitionFor(group, count), nil
+}
+
+// partitionCount is how many partitions there are. Kafka takes the number that its own
+// configuration has, if there is no topic yet when it starts: then brokers whose
+// configurations differ, or a topic that was made by hand, keep groups from being found.
+func (c *Coordinator) partitionCount(ctx context.Context) (int32, error) {
+	if n := c.count.Load(); n > 0 {
+		return n, nil
+	}
+	n, err := c.partitions(ctx)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read the number of partitions of __consumer_offsets: %w", err)
+	case n <= 0:
+		return 0, fmt.Errorf("there is no __consumer_offsets: %w", kerr.CoordinatorNotAvailable)
+	}
+	c.count.CompareAndSwap(0, n)
+	return n, nil
+}
 
 // partition finds the partition of a group, if this broker leads it.
 func (c *Coordinator) partition(group string) (*partition, error) {
 	if !c.running.Load() {
 		return nil, errDead
 	}
-	if p := (*c.led.Load())[c.PartitionFor(group)]; p != nil {
+	led, count := *c.led.Load(), c.count.Load()
+	if len(led) == 0 {
+		return nil, errNotCoordinator
+	}
+	if count == 0 {
+		return nil, errLoading // which begins with reading it
+	}
+	if p := led[PartitionFor(group, count)]; p != nil {
 		return p, nil
 	}
 	return nil, errNotCoordinator

@@ -36,13 +36,15 @@ func settingsForTests() Settings {
 	}
 }
 
+func twoPartitions(context.Context) (int32, error) { return 2, nil }
+
 func newLab(t testing.TB, log *fakeLog, change ...func(*Settings)) *lab {
 	t.Helper()
 	s := settingsForTests()
 	for _, f := range change {
 		f(&s)
 	}
-	c, err := New(Config{Settings: s, Partitions: func() int32 { return 2 }}, log)
+	c, err := New(Config{Settings: s, Partitions: twoPartitions}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

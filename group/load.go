@@ -40,6 +40,9 @@ func (c *Coordinator) tryLoad(p *partition) error {
 		return p.ctx.Err()
 	}
 	begun := time.Now()
+	if _, err := c.partitionCount(p.ctx); err != nil {
+		return err
+	}
 	l := newLoader()
 	if err := c.read(p, l); err != nil {
 		return err

@@ -209,7 +209,7 @@ func TestBatchesAreKafkas(t *testing.T) {
 		22: {group: "gone", timeMS: 1795749058782, metadata: &groupWrite{value: gone}},
 		26: {group: "gone", timeMS: 1795749064010, tombstones: all},
 	} {
-		a := &appender{log: noLog{}, encoder: newEncoder()}
+		a := &appender{log: noLog{}, settings: &Settings{}, encoder: newEncoder()}
 		got, err := a.encode(&batch{writes: []queued{{write: w}}})
 		if err != nil {
 			t.Fatal(err)

@@ -9,71 +9,14 @@ import (
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/protocol"
-	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
-// realLog is __consumer_offsets on real replicas, as a broker joins them.
-type realLog struct{ replicas *replica.Replicas }
-
 func offsetsPartition(n int32) protocol.TopicPartition {
 	return protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: n}
-}
-
-func (l realLog) Append(n, epoch int32, batch record.Batch, acks int16, done func(int64, error)) {
-	p, err := l.replicas.Partition(offsetsPartition(n))
-	if err != nil {
-		done(-1, err)
-		return
-	}
-	r, err := p.Append(batch, replica.AppendRequest{Origin: record.Coordinator, Acks: acks})
-	if err != nil || acks != replica.AcksAll {
-		done(r.BaseOffset, err)
-		return
-	}
-	if _, there := p.NotifyAt(r.LastOffset+1, r.LeaderEpoch, func(err error) { done(r.BaseOffset, err) }); there {
-		done(r.BaseOffset, nil)
-	}
-}
-
-func (l realLog) log(n int32) (*commitlog.Log, error) {
-	p, err := l.replicas.Partition(offsetsPartition(n))
-	if err != nil {
-		return nil, err
-	}
-	return p.Log()
-}
-
-func (l realLog) MaxBatchBytes(n int32) int {
-	log, err := l.log(n)
-	if err != nil {
-		return 1 << 20
-	}
-	return int(log.Config().MaxMessageBytes)
-}
-
-func (l realLog) Bounds(n int32) (start, end int64, err error) {
-	log, err := l.log(n)
-	if err != nil {
-		return 0, 0, err
-	}
-	return log.StartOffset(), log.EndOffset(), nil
-}
-
-func (l realLog) Read(dst []byte, n int32, from, end int64, maxBytes int32) ([]byte, error) {
-	log, err := l.log(n)
-	if err != nil {
-		return dst, err
-	}
-	r, err := log.Read(from, maxBytes, end, true)
-	if err != nil {
-		return dst, err
-	}
-	defer r.Release()
-	return r.AppendTo(dst)
 }
 
 // TestOnReplicas has the coordinator write to a log of ours and read it again.
@@ -100,7 +43,7 @@ func TestOnReplicas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := New(Config{Settings: settingsForTests(), Partitions: func() int32 { return 2 }}, realLog{replicas})
+		c, err := New(Config{Settings: settingsForTests(), Partitions: twoPartitions}, replicas.TopicLog(protocol.ConsumerOffsetsTopic))
 		if err != nil {
 			t.Fatal(err)
 		}
