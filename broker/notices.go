@@ -16,6 +16,9 @@ func sayReport(logger *slog.Logger, r config.Report) {
 	if len(r.Ignored) > 0 {
 		logger.Warn("properties that have no effect yet", "names", strings.Join(r.Ignored, " "))
 	}
+	if len(r.Assumed) > 0 {
+		logger.Info("not set, and for a cluster of one because ZooKeeper is embedded", "properties", strings.Join(r.Assumed, " "))
+	}
 	for _, w := range r.Warnings {
 		logger.Warn(w)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gracchus-mq/gracchus/cluster/producerid"
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/controller"
+	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/internal/inproc"
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
@@ -51,6 +52,7 @@ type parts struct {
 	peers       *peer.Pool
 	producerIDs *producerid.Allocator
 	replicas    *replica.Replicas
+	groups      *group.Coordinator
 	controller  *controller.Controller
 	server      *server.Server
 }
@@ -71,6 +73,7 @@ func (p *parts) phases() []phase {
 		{name: "connections to brokers", start: p.startPeers, stop: p.stopPeers},
 		{name: "replicas", start: p.startReplicas, stop: p.stopReplicas},
 		{name: "server", start: p.startServer, drain: p.drainServer, stop: p.stopServer},
+		{name: "groups", start: p.startGroups, drain: p.endGroups},
 		{name: "registration", start: p.register},
 		{name: "controller", start: p.startController, stop: p.stopController},
 		{name: "producer ids", start: p.startProducerIDs, stop: p.stopProducerIDs},

@@ -131,7 +131,7 @@ func (p *parts) depart(ctx context.Context) error {
 }
 
 // startServer builds what answers requests, and accepts this broker's own. The
-// controller is built here and starts once the broker is registered.
+// coordinator of groups and the controller are built here, and start later.
 func (p *parts) startServer(ctx context.Context) (err error) {
 	p.producerIDs, err = producerid.New(producerid.Config{
 		BrokerID:    p.id,
@@ -154,6 +154,9 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 	}
 	p.events.subscribe(p.controller.OnSession)
 	p.unclean.subscribe(func(struct{}) { p.controller.AllowUncleanElection() })
+	if err := p.buildGroups(); err != nil {
+		return err
+	}
 	manager, err := topics.New(topics.Config{Logger: p.logger}, p.zk, p.view, p.settings)
 	if err != nil {
 		return err
@@ -170,6 +173,7 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 		Topics:       manager,
 		Controller:   p.controller,
 		ProducerIDs:  p.producerIDs,
+		Groups:       p.groups,
 		Logger:       p.logger,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
@@ -32,12 +33,13 @@ type Deps struct {
 	Topics      Topics
 	Controller  Controller
 	ProducerIDs ProducerIDs
+	Groups      *group.Coordinator
 	Logger      *slog.Logger
 }
 
 func (d *Deps) validate() error {
 	if d.BrokerEpoch == nil || d.FeatureEpoch == nil || d.Settings == nil || d.View == nil || d.Store == nil ||
-		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil {
+		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil || d.Groups == nil {
 		return errors.New("api: a dependency is missing")
 	}
 	return nil
@@ -79,7 +81,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	dirsHandler := &describeLogDirs{dirs: d.Store, codes: codes}
 
 	leaderHandler := &leaderAndISR{from: from, replicas: d.Replicas, codes: codes}
-	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, codes: codes}
+	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, groups: d.Groups, codes: codes}
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 	alterISRHandler := &alterPartition{controller: d.Controller, codes: codes}

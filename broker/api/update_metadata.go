@@ -7,6 +7,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
 )
@@ -16,6 +17,7 @@ type updateMetadata struct {
 	from     *fromController
 	view     *cluster.View
 	replicas *replica.Replicas
+	groups   *group.Coordinator
 	codes    codes
 }
 
@@ -35,13 +37,30 @@ func (h *updateMetadata) handle(_ context.Context, r *server.Request, req *kmsg.
 		resp.ErrorCode = h.codes.of(err)
 		return resp, nil
 	}
+	topics := topicUpdates(req)
 	h.view.Apply(cluster.Update{
 		ControllerID:    req.ControllerID,
 		ControllerEpoch: req.ControllerEpoch,
 		Brokers:         liveBrokers(r.Header.Version, req.LiveBrokers),
-		Topics:          topicUpdates(req),
+		Topics:          topics,
 	})
+	// In order with other requests: a topic of the same name may come next.
+	if deleted := deletedPartitions(topics); len(deleted) > 0 {
+		h.groups.PartitionsDeleted(deleted)
+	}
 	return resp, nil
+}
+
+// deletedPartitions are those that the controller says do not exist any more.
+func deletedPartitions(topics []cluster.TopicUpdate) (deleted []protocol.TopicPartition) {
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			if p.Leader == cluster.LeaderDeleting {
+				deleted = append(deleted, protocol.TopicPartition{Topic: t.Name, Partition: p.ID})
+			}
+		}
+	}
+	return deleted
 }
 
 // securityProtocols are Kafka's numbers for them.

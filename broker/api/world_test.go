@@ -23,6 +23,7 @@ import (
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/controller"
+	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/internal/inproc"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -44,6 +45,7 @@ type world struct {
 	view     *cluster.View
 	store    *storage.Store
 	replicas *replica.Replicas
+	groups   *group.Coordinator
 	topics   *fakeTopics
 	control  *fakeController
 	routes   []server.Route
@@ -95,14 +97,15 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 	check("load")
 	w.replicas, err = replica.New(replica.Config{BrokerID: self, TopicConfig: func(_ context.Context, topic string) (*config.Topic, error) { return w.topicConfig(topic), nil }}, w.store, w.view)
 	check("replicas")
-	err = errors.Join(w.store.Start(context.Background()), w.replicas.Start(context.Background()))
+	w.groups = newGroups(t, w.settings, w.replicas)
+	err = errors.Join(w.store.Start(context.Background()), w.replicas.Start(context.Background()), w.groups.Start(context.Background()))
 	check("start")
 	log := slog.New(slog.NewTextHandler(&w.logs, nil))
 	w.routes, err = Routes(Deps{
 		BrokerID: self, ClusterID: clusterID,
 		BrokerEpoch: func() int64 { return 30 }, FeatureEpoch: func() int64 { return 5 },
 		Settings: w.settings, View: w.view, Store: w.store, Replicas: w.replicas,
-		Topics: w.topics, Controller: w.control, ProducerIDs: &fakeIDs{}, Logger: log,
+		Topics: w.topics, Controller: w.control, ProducerIDs: &fakeIDs{}, Groups: w.groups, Logger: log,
 	})
 	check("routes")
 	w.brokers, w.clients = inproc.Listen("brokers"), inproc.Listen("clients")
@@ -117,12 +120,26 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 		ctx, cancel := context.WithTimeout(context.Background(), testWait)
 		defer cancel()
 		w.conn.Close()
-		if err := errors.Join(srv.Stop(ctx), w.replicas.Stop(ctx), w.store.Stop(ctx)); err != nil {
+		if err := errors.Join(w.groups.Stop(ctx), srv.Stop(ctx), w.replicas.Stop(ctx), w.store.Stop(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
 	w.update(1)
 	return w
+}
+
+// newGroups returns the coordinator of a broker, which is not started.
+func newGroups(t testing.TB, settings *config.Settings, replicas *replica.Replicas) *group.Coordinator {
+	t.Helper()
+	c, err := group.New(group.Config{
+		Settings:   group.SettingsOf(settings.Broker()),
+		Partitions: func(context.Context) (int32, error) { return settings.Broker().Offsets.Partitions, nil },
+	}, replicas.TopicLog(protocol.ConsumerOffsetsTopic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replicas.Subscribe(c.RoleChanged)
+	return c
 }
 
 // logBuffer keeps what was logged.

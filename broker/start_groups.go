@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/group"
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// buildGroups makes the coordinator of consumer groups, which hears from now on of the
+// partitions of __consumer_offsets that this broker comes to lead.
+func (p *parts) buildGroups() (err error) {
+	p.groups, err = group.New(group.Config{
+		Settings:   group.SettingsOf(p.cfg),
+		Partitions: p.offsetsPartitions,
+		Logger:     p.logger,
+	}, p.replicas.TopicLog(protocol.ConsumerOffsetsTopic))
+	if err != nil {
+		return err
+	}
+	p.replicas.Subscribe(p.groups.RoleChanged)
+	return nil
+}
+
+// offsetsPartitions reads how many partitions __consumer_offsets has. Which of them have
+// a leader does not matter, so that it is ZooKeeper that is asked.
+func (p *parts) offsetsPartitions(ctx context.Context) (int32, error) {
+	found, err := p.zk.TopicAssignments(ctx, []string{protocol.ConsumerOffsetsTopic}, nil)
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(found[0].Err, kerr.UnknownTopicOrPartition):
+		return 0, nil
+	case found[0].Err != nil:
+		return 0, found[0].Err
+	}
+	return int32(len(found[0].Partitions)), nil
+}
+
+func (p *parts) startGroups(ctx context.Context) error { return p.groups.Start(ctx) }
+
+// endGroups answers the members that wait for others, before the server waits for their
+// connections to end.
+func (p *parts) endGroups(ctx context.Context) error { return p.groups.Stop(ctx) }
