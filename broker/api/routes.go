@@ -70,6 +70,8 @@ func Routes(d Deps) ([]server.Route, error) {
 	initHandler := &initProducerID{ids: d.ProducerIDs, codes: codes}
 	clusterHandler := &describeCluster{clusterID: d.ClusterID, view: d.View}
 
+	findHandler := &findCoordinator{view: d.View, groups: d.Groups, topics: d.Topics, log: d.Logger}
+
 	createHandler := &createTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, codes: codes}
 	deleteHandler := &deleteTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, view: d.View, codes: codes}
 	expandHandler := &createPartitions{controller: d.Controller, topics: d.Topics, codes: codes}
@@ -103,6 +105,9 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.ApiVersions, Min: 0, Max: maxApiVersions, AnyVersion: true, Handle: versions.handle},
 		{Key: protocol.Metadata, Min: 0, Max: 12, Slots: slow, Handle: metadataHandler.handle},
 		{Key: protocol.DescribeCluster, Min: 0, Max: 1, Handle: decoded(clusterHandler.handle)},
+
+		// Groups.
+		{Key: protocol.FindCoordinator, Min: 0, Max: 6, Slots: slow, Handle: decoded(findHandler.handle)},
 
 		// Administration.
 		{Key: protocol.CreateTopics, Min: 0, Max: 7, Slots: slow, Handle: decoded(createHandler.handle)},

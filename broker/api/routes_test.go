@@ -19,6 +19,7 @@ var announced = map[protocol.APIKey][2]int16{
 	protocol.AlterConfigs: {0, 2}, protocol.DescribeLogDirs: {0, 4}, protocol.CreatePartitions: {0, 3},
 	protocol.IncrementalAlterConfigs: {0, 1}, protocol.DescribeCluster: {0, 1}, protocol.AllocateProducerIds: {0, 0},
 	protocol.ElectLeaders: {0, 2}, protocol.AlterPartition: {0, 3}, protocol.ControlledShutdown: {0, 3},
+	protocol.FindCoordinator: {0, 6},
 }
 
 func TestApiVersionsIsTheTable(t *testing.T) {

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/group"
+	"github.com/gracchus-mq/gracchus/internal/loglimit"
+	"github.com/gracchus-mq/gracchus/protocol"
+)
+
+// What a coordinator is looked for. Shares (2) exist only in KRaft clusters.
+const (
+	groupCoordinator       int8 = 0
+	transactionCoordinator int8 = 1
+)
+
+// findCoordinator tells clients which broker coordinates a group: the one that leads the
+// group's partition of __consumer_offsets. The topic is made when it is first asked for.
+type findCoordinator struct {
+	view     *cluster.View
+	groups   *group.Coordinator
+	topics   Topics
+	log      *slog.Logger
+	failures loglimit.Limit // lines about why there is no coordinator
+}
+
+func (h *findCoordinator) handle(ctx context.Context, r *server.Request, req *kmsg.FindCoordinatorRequest) (*kmsg.FindCoordinatorResponse, error) {
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	q := coordinatorQuery{h: h, snapshot: h.view.Snapshot(), listener: r.Listener.Name}
+	if r.Header.Version >= 1 {
+		q.kind = req.CoordinatorType
+	}
+	if r.Header.Version >= 4 {
+		resp.Coordinators = make([]kmsg.FindCoordinatorResponseCoordinator, len(req.CoordinatorKeys))
+		for i, key := range req.CoordinatorKeys {
+			resp.Coordinators[i] = q.answer(ctx, key)
+		}
+		return resp, nil
+	}
+	c := q.answer(ctx, req.CoordinatorKey)
+	resp.ErrorCode, resp.ErrorMessage, resp.NodeID, resp.Host, resp.Port = c.ErrorCode, c.ErrorMessage, c.NodeID, c.Host, c.Port
+	if c.ErrorMessage == nil || *c.ErrorMessage == "" {
+		resp.ErrorMessage = stringPtr(errorText(c.ErrorCode))
+	}
+	return resp, nil
+}
+
+// errorText is what Kafka says of an error when it has no more to say, and of success.
+func errorText(code int16) string {
+	if known := kerr.TypedErrorForCode(code); known != nil {
+		return known.Description
+	}
+	return "NONE"
+}
+
+// coordinatorQuery looks for the coordinators that one request asks for.
+type coordinatorQuery struct {
+	h        *findCoordinator
+	snapshot *cluster.Snapshot
+	listener string
+	kind     int8
+	created  bool // this request has had the topic created, or has tried
+}
+
+func (q *coordinatorQuery) answer(ctx context.Context, key string) kmsg.FindCoordinatorResponseCoordinator {
+	c := kmsg.NewFindCoordinatorResponseCoordinator()
+	c.Key, c.NodeID, c.Port, c.ErrorMessage = key, -1, -1, stringPtr("")
+	switch q.kind {
+	case groupCoordinator:
+		if leader, e, found := q.leader(ctx, key); found {
+			c.NodeID, c.Host, c.Port = leader, e.Host, e.Port
+		} else {
+			c.ErrorCode = kerr.CoordinatorNotAvailable.Code
+		}
+	case transactionCoordinator:
+		// As one that does not know the type: no client tries again, and producers show
+		// the text.
+		c.ErrorCode, c.ErrorMessage = kerr.InvalidRequest.Code, stringPtr("This broker has no transactions yet.")
+	default:
+		c.ErrorCode = kerr.InvalidRequest.Code
+	}
+	return c
+}
+
+// leader finds the broker that coordinates a group, as clients of the listener reach it.
+func (q *coordinatorQuery) leader(ctx context.Context, key string) (id int32, e cluster.Endpoint, found bool) {
+	if _, exists := q.snapshot.Topic(protocol.ConsumerOffsetsTopic); !exists {
+		q.create(ctx)
+		return -1, e, false
+	}
+	n, err := q.h.groups.PartitionFor(ctx, key)
+	if err != nil {
+		q.say("the coordinator of a group cannot be found", err)
+		return -1, e, false
+	}
+	p, known := q.snapshot.Partition(protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: n})
+	if !known {
+		return -1, e, false
+	}
+	_, e, found = reachable(q.snapshot, p.Leader, q.listener)
+	return p.Leader, e, found
+}
+
+// create has the topic created. It does not wait for it: the client asks again.
+func (q *coordinatorQuery) create(ctx context.Context) {
+	if q.created {
+		return
+	}
+	q.created = true
+	err := q.h.topics.AutoCreate(ctx, protocol.ConsumerOffsetsTopic)
+	// It may be there already, and not known here, or be in the making.
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		q.say("__consumer_offsets cannot be created, and until then no group has a coordinator", err)
+	}
+}
+
+func (q *coordinatorQuery) say(what string, err error) {
+	if q.h.failures.Say() {
+		q.h.log.Warn(what, "error", err)
+	}
+}
