@@ -15,10 +15,11 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
-// What a coordinator is looked for. Shares (2) exist only in KRaft clusters.
+// What a coordinator is looked for.
 const (
 	groupCoordinator       int8 = 0
 	transactionCoordinator int8 = 1
+	shareCoordinator       int8 = 2 // since version 6, and only in KRaft clusters
 )
 
 // findCoordinator tells clients which broker coordinates a group: the one that leads the
@@ -33,7 +34,7 @@ type findCoordinator struct {
 
 func (h *findCoordinator) handle(ctx context.Context, r *server.Request, req *kmsg.FindCoordinatorRequest) (*kmsg.FindCoordinatorResponse, error) {
 	resp := kmsg.NewPtrFindCoordinatorResponse()
-	q := coordinatorQuery{h: h, snapshot: h.view.Snapshot(), listener: r.Listener.Name}
+	q := coordinatorQuery{h: h, snapshot: h.view.Snapshot(), listener: r.Listener.Name, version: r.Header.Version}
 	if r.Header.Version >= 1 {
 		q.kind = req.CoordinatorType
 	}
@@ -65,6 +66,7 @@ type coordinatorQuery struct {
 	h        *findCoordinator
 	snapshot *cluster.Snapshot
 	listener string
+	version  int16
 	kind     int8
 	created  bool // this request has had the topic created, or has tried
 }
@@ -83,8 +85,13 @@ func (q *coordinatorQuery) answer(ctx context.Context, key string) kmsg.FindCoor
 		// As one that does not know the type: no client tries again, and producers show
 		// the text.
 		c.ErrorCode, c.ErrorMessage = kerr.InvalidRequest.Code, stringPtr("This broker has no transactions yet.")
-	default:
+	case shareCoordinator:
 		c.ErrorCode = kerr.InvalidRequest.Code
+		if q.version >= 6 {
+			c.ErrorCode = kerr.CoordinatorNotAvailable.Code // as Kafka, which has none either
+		}
+	default:
+		c.ErrorCode, c.ErrorMessage = kerr.InvalidRequest.Code, stringPtr(errorText(kerr.InvalidRequest.Code))
 	}
 	return c
 }

@@ -91,10 +91,15 @@ func TestFindCoordinator(t *testing.T) {
 		}
 	}
 	for v := int16(1); v <= lastFindCoordinator; v++ {
-		for _, kind := range []int8{-1, 2, 3, 127} {
-			expectFound(t, fmt.Sprintf("type %d, version %d", kind, v), find(w, v, kind, "a", "b"),
-				"a 42 -1 :-1 "+text(v, invalid), "b 42 -1 :-1 "+text(v, invalid))
+		for _, kind := range []int8{-1, 3, 127} {
+			says := " 42 -1 :-1 " + kerr.InvalidRequest.Description
+			expectFound(t, fmt.Sprintf("type %d, version %d", kind, v), find(w, v, kind, "a", "b"), "a"+says, "b"+says)
 		}
+		shares := " 42 -1 :-1 " + text(v, invalid)
+		if v >= 6 {
+			shares = " 15 -1 :-1 "
+		}
+		expectFound(t, fmt.Sprint("shares, version ", v), find(w, v, shareCoordinator, "a", ""), "a"+shares, shares)
 		expectFound(t, fmt.Sprint("transactions, version ", v), find(w, v, transactionCoordinator, "a"), "a 42 -1 :-1 This broker has no transactions yet.")
 	}
 	if len(w.topics.auto) != 0 {

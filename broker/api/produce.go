@@ -181,7 +181,7 @@ func (p *producing) fail(out *producePartition, err error) {
 // has not come as far as the log.
 var noLogStart = []error{
 	kerr.UnknownTopicOrPartition, kerr.NotLeaderForPartition, kerr.MessageTooLarge, kerr.RecordListTooLarge,
-	kerr.CorruptMessage, kerr.KafkaStorageError, kerr.UnsupportedCompressionType, kerr.InvalidRequiredAcks,
+	kerr.CorruptMessage, kerr.KafkaStorageError, kerr.UnsupportedCompressionType, kerr.InvalidRequiredAcks, kerr.InvalidTopicException,
 }
 
 // isOneBatch is what Kafka asks of the records before it looks for the log.

@@ -80,7 +80,7 @@ func TestProduceErrors(t *testing.T) {
 		{"no partition", produceOne("t", 9, 1, good()), kerr.UnknownTopicOrPartition, -1, -1, false},
 		{"other leader", produceOne("elsewhere", 0, 1, good()), kerr.NotLeaderForPartition, -1, 2, false},
 		{"acks", produceOne("t", 0, 2, good()), kerr.InvalidRequiredAcks, -1, -1, false},
-		{"internal", produceOne("__consumer_offsets", 0, 1, good()), kerr.InvalidTopicException, 0, -1, false},
+		{"internal", produceOne("__consumer_offsets", 0, 1, good()), kerr.InvalidTopicException, -1, -1, false},
 		{"corrupt", produceOne("t", 0, 1, corrupt), kerr.CorruptMessage, -1, -1, false},
 		{"empty", produceOne("t", 0, 1, []byte{}), kerr.InvalidRecord, -1, -1, false},
 		{"null", produceOne("t", 0, 1, nil), kerr.InvalidRecord, -1, -1, false},

@@ -86,7 +86,7 @@ func (c *conversation) quietly(req kmsg.Request) kmsg.Response {
 }
 
 // newest versions of the requests that prepare a state.
-var newest = map[int16]int16{0: 9, 1: 12, 2: 7, 3: 12, 18: 3, 19: 7, 20: 6, 21: 2, 22: 4, 32: 4, 37: 3, 44: 1}
+var newest = map[int16]int16{0: 9, 1: 12, 2: 7, 3: 12, 10: 6, 18: 3, 19: 7, 20: 6, 21: 2, 22: 4, 32: 4, 37: 3, 44: 1}
 
 func (c *conversation) exchange(req kmsg.Request, record bool) kmsg.Response {
 	c.t.Helper()

@@ -32,6 +32,8 @@ func apis() []api {
 		{67, "allocate_producer_ids", allocateProducerIDsCases()},
 		{56, "alter_partition", alterPartitionCases()},
 		{7, "controlled_shutdown", controlledShutdownCases()},
+
+		{10, "find_coordinator", findCoordinatorCases()}, // makes the topic of offsets
 	}
 }
 
