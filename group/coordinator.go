@@ -130,8 +130,12 @@ func (c *Coordinator) RoleChanged(e replica.RoleEvent) {
 	ended := c.changeRole(e)
 	c.mu.Unlock()
 	if ended != nil {
-		c.logger.Info("resigned from coordinating the groups of a partition", "partition", ended.number, "epoch", e.Epoch)
-		ended.resign()
+		n := ended.resign()
+		level := slog.LevelInfo
+		if n == 0 {
+			level = slog.LevelDebug
+		}
+		c.logger.Log(context.Background(), level, "resigned from coordinating the groups of a partition", "partition", ended.number, "epoch", e.Epoch, "groups", n)
 	}
 }
 

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -107,7 +108,11 @@ func (c *Coordinator) serve(p *partition, l *loader, begun time.Time) {
 	}
 	took := time.Since(begun)
 	c.stats.loaded(took)
-	c.logger.Info("coordinates the groups of a partition", "partition", p.number, "epoch", p.epoch, "groups", loaded, "offsets", l.offsets, "took", took)
+	level := slog.LevelInfo
+	if loaded == 0 {
+		level = slog.LevelDebug // there are fifty of them
+	}
+	c.logger.Log(p.ctx, level, "coordinates the groups of a partition", "partition", p.number, "epoch", p.epoch, "groups", loaded, "offsets", l.offsets, "took", took)
 	if l.skipped > 0 {
 		c.logger.Warn("some records of __consumer_offsets are not understood and were passed over", "partition", p.number, "records", l.skipped, "first", l.firstSkipped)
 	}

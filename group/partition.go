@@ -110,7 +110,8 @@ func (p *partition) publish(groups map[string]*hosted) (deleted []protocol.Topic
 }
 
 // resign ends the leadership: whoever waits is told that this is not the coordinator.
-func (p *partition) resign() {
+// It returns how many groups there were.
+func (p *partition) resign() int {
 	p.cancel()
 	p.mu.Lock()
 	groups := p.groups
@@ -120,6 +121,7 @@ func (p *partition) resign() {
 	for _, h := range groups {
 		h.resign()
 	}
+	return len(groups)
 }
 
 // partitionsDeleted removes the offsets of partitions that do not exist any more.
