@@ -18,9 +18,10 @@ import (
 // returns nil after a clean stop; an error means that the broker could not start,
 // could not stop cleanly, or had to give up while it ran.
 func Run(ctx context.Context, settings *config.Settings, report config.Report, logger *slog.Logger) error {
-	sizeHeap(logger, memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem))
+	env := HostEnv(logger)
+	env.HeapBytes = sizeHeap(logger, memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem))
 	sayReport(logger, report)
-	b, err := New(settings, HostEnv(logger))
+	b, err := New(settings, env)
 	if err != nil {
 		return err
 	}

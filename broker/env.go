@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"time"
 
@@ -26,6 +27,8 @@ type Env struct {
 	// in the plain file path.
 	OpenZooKeeperStore func(path string) (zkserver.Store, error)
 	Logger             *slog.Logger
+	// HeapBytes is the most that the heap may take; 0 is not known.
+	HeapBytes int64
 }
 
 // HostEnv is the machine: real files, real sockets.
@@ -46,6 +49,16 @@ func HostEnv(logger *slog.Logger) Env {
 		},
 		Logger: logger,
 	}
+}
+
+// groupMemory is what consumer groups may take unless somebody says something else: a
+// quarter of the heap, or a gigabyte's worth of it if that has no limit.
+func (e Env) groupMemory() int64 {
+	const part, unlimited = 4, 1 << 30
+	if e.HeapBytes <= 0 || e.HeapBytes == math.MaxInt64 {
+		return unlimited / part
+	}
+	return e.HeapBytes / part
 }
 
 func (e Env) validate() error {

@@ -130,6 +130,7 @@ func TestOffsetsInBubble(t *testing.T) {
 		if resp, err := del.RequestWith(t.Context(), c); err != nil || resp.Topics[0].ErrorCode != 0 {
 			t.Fatal(resp, err)
 		}
+		synctest.Wait() // the client may hear of it before the coordinator
 		expectOffset(t, b, "g", "t", -1)
 		expectOffset(t, b, "g", "u", 41)
 		c.Close()

@@ -26,8 +26,9 @@ const (
 
 // sizeHeap has the heap take no more than what lives there deserves, and than the
 // memory at hand allows: that of the container, or of the machine if there is no
-// container. With GOMEMLIMIT in the environment, or GOGC, Go's own rules stand.
-func sizeHeap(logger *slog.Logger, memory memlimit.Provider) {
+// container. With GOMEMLIMIT in the environment, or GOGC, Go's own rules stand. It
+// returns the most that the heap may take, math.MaxInt64 if there is no limit.
+func sizeHeap(logger *slog.Logger, memory memlimit.Provider) int64 {
 	most, err := memlimit.Set(memlimit.WithRatio(heapShare), memlimit.WithProvider(memory))
 	if err != nil {
 		logger.Warn("the heap has no limit, because the memory at hand cannot be found out; set GOMEMLIMIT", "error", err)
@@ -35,7 +36,7 @@ func sizeHeap(logger *slog.Logger, memory memlimit.Provider) {
 		logger.Debug("heap limit", "bytes", most)
 	}
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
+		return most
 	}
 	h := &heap{most: most}
 	adapt := func() {
@@ -45,6 +46,7 @@ func sizeHeap(logger *slog.Logger, memory memlimit.Provider) {
 	}
 	adapt()
 	afterCollection(adapt)
+	return most
 }
 
 // heap says after each collection how far the heap may grow until the next. One

@@ -131,3 +131,13 @@ func TestAfterCollection(t *testing.T) {
 		}
 	}
 }
+
+// Consumer groups get a part of what the heap may take, and something if that is not
+// known.
+func TestGroupMemory(t *testing.T) {
+	for heap, want := range map[int64]int64{0: 256 << 20, math.MaxInt64: 256 << 20, 400 << 20: 100 << 20} {
+		if got := (Env{HeapBytes: heap}).groupMemory(); got != want {
+			t.Errorf("with a heap of %d bytes groups get %d, want %d", heap, got, want)
+		}
+	}
+}

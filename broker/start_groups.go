@@ -14,7 +14,7 @@ import (
 // partitions of __consumer_offsets that this broker comes to lead.
 func (p *parts) buildGroups() (err error) {
 	p.groups, err = group.New(group.Config{
-		Settings:   group.SettingsOf(p.cfg),
+		Settings:   group.SettingsOf(p.cfg, p.env.groupMemory()),
 		Partitions: p.offsetsPartitions,
 		Logger:     p.logger,
 	}, p.replicas.TopicLog(protocol.ConsumerOffsetsTopic))

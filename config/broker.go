@@ -148,6 +148,7 @@ type Groups struct {
 	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms
 	InitialRebalanceDelay time.Duration // group.initial.rebalance.delay.ms
 	MaxSize               int32         // group.max.size
+	MemoryBytes           int64         // gracchus.group.memory.bytes; 0: a share of the heap's limit
 }
 
 // Transactions holds the settings of the topic of transactions' states.

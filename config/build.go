@@ -182,6 +182,7 @@ func groupsOf(v values) Groups {
 	return Groups{
 		MinSessionTimeout: v.millis("group.min.session.timeout.ms"), MaxSessionTimeout: v.millis("group.max.session.timeout.ms"),
 		InitialRebalanceDelay: v.millis("group.initial.rebalance.delay.ms"), MaxSize: v.int32("group.max.size"),
+		MemoryBytes: v.int64("gracchus.group.memory.bytes"),
 	}
 }
 

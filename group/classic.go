@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -61,6 +62,9 @@ type classicGroup struct {
 	// transactions are offsets that become valid when their producer commits, by
 	// producer id.
 	transactions map[int64]map[protocol.TopicPartition]storedOffset
+
+	takes footprint // what the group takes in memory
+	room  int       // by how many bytes a step may have it grow: said before each
 }
 
 // newClassicGroup returns a group without members, generation and offsets.
@@ -74,6 +78,8 @@ func newClassicGroup(id string, limits *Limits, now time.Time) *classicGroup {
 		pending:  map[string]time.Time{},
 		offsets:  map[protocol.TopicPartition]storedOffset{},
 		inFlight: map[protocol.TopicPartition]inFlight{},
+		takes:    groupFootprint + footprint(len(id)),
+		room:     math.MaxInt,
 	}
 }
 

@@ -59,6 +59,9 @@ func (c *Commit) fail(err error) {
 // commit has offsets written, if the member may commit.
 func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 	m, err := g.validateCommit(c)
+	if err == nil && !g.mayGrow(g.commitGrowth(c), fx) {
+		err = errDead
+	}
 	if err != nil {
 		c.fail(err)
 		fx.committed(c.done)
@@ -154,7 +157,7 @@ func (g *classicGroup) landed(tp protocol.TopicPartition, number uint64) (delete
 // store takes over an offset that is in the log, unless a later one is known.
 func (g *classicGroup) store(tp protocol.TopicPartition, o storedOffset) {
 	if old, ok := g.offsets[tp]; !ok || old.at <= o.at {
-		g.offsets[tp] = o
+		g.setOffset(tp, o)
 	}
 }
 

@@ -55,6 +55,7 @@ type Coordinator struct {
 	started bool
 	epochs  map[int32]int32 // the newest leader epoch heard of, by partition
 
+	budget   budget
 	stats    counters
 	refusals loglimit.Limit // lines about what the log has refused
 }
@@ -65,8 +66,8 @@ func New(cfg Config, log Log) (*Coordinator, error) {
 	if cfg.Partitions == nil || log == nil {
 		return nil, errors.New("group: the number of partitions and the log of __consumer_offsets are required")
 	}
-	if cfg.CommitTimeout <= 0 || cfg.RetentionCheckInterval <= 0 || cfg.LoadBufferBytes <= 0 || cfg.MaxSize <= 0 {
-		return nil, errors.New("group: commit timeout, check interval, load buffer and group size must be positive")
+	if cfg.CommitTimeout <= 0 || cfg.RetentionCheckInterval <= 0 || cfg.LoadBufferBytes <= 0 || cfg.MaxSize <= 0 || cfg.MemoryBytes <= 0 {
+		return nil, errors.New("group: commit timeout, check interval, load buffer, group size and memory must be positive")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -79,6 +80,7 @@ func New(cfg Config, log Log) (*Coordinator, error) {
 		loads:      make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), // one processor stays free
 		epochs:     map[int32]int32{},
 	}
+	c.budget.limit, c.budget.logger = cfg.MemoryBytes, cfg.Logger
 	c.led.Store(&map[int32]*partition{})
 	return c, nil
 }
@@ -169,7 +171,7 @@ func (c *Coordinator) changeRole(e replica.RoleEvent) (ended *partition) {
 }
 
 func (c *Coordinator) newPartition(number, epoch int32) *partition {
-	p := &partition{number: number, epoch: epoch}
+	p := &partition{number: number, epoch: epoch, budget: &c.budget}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.appender = &appender{
 		log: c.log, partition: number, epoch: epoch, settings: &c.settings,

@@ -19,6 +19,7 @@
 //	persist.go        the group as it is stored, and as it was loaded
 //	effects.go        what a step asks for
 //	write.go          what a step has for the log
+//	footprint.go      what the group takes in memory
 //
 // The coordinator:
 //
@@ -30,6 +31,8 @@
 //	loader.go         what its records say
 //	log.go            what it needs of the log
 //	membership.go, committed.go, admin.go   the requests
+//	budget.go         what all groups may take in memory
+//	settings.go, limits.go
 //	expiry.go         looking for expired offsets
 //	lag.go, stats.go  what others may show
 //

@@ -8,6 +8,7 @@ type effects struct {
 	joins   []joinReply
 	syncs   []syncReply
 	commits []func()
+	noRoom  bool // the group would have grown by more than it may
 }
 
 type joinReply struct {

@@ -15,6 +15,7 @@ type hosted struct {
 
 	mu    sync.Mutex
 	group *classicGroup
+	taken footprint // what the budget knows of
 	timer *time.Timer
 	armed time.Time // when the timer fires; zero if it does not
 }
@@ -22,12 +23,14 @@ type hosted struct {
 // begin begins a step, and returns the group and the time.
 func (h *hosted) begin() (*classicGroup, time.Time) {
 	h.mu.Lock()
+	h.group.room = h.of.budget.room()
 	return h.group, time.Now()
 }
 
 // end ends a step and does what it asks for. In a callback of the log nothing may be
 // appended: callback says that this is one.
 func (h *hosted) end(fx *effects, callback bool) {
+	h.charge()
 	if len(fx.writes) == 0 && len(fx.joins) == 0 && len(fx.syncs) == 0 && len(fx.commits) == 0 && h.group.state != Dead {
 		h.arm()
 		h.mu.Unlock()
@@ -45,6 +48,9 @@ func (h *hosted) end(fx *effects, callback bool) {
 		h.of.forget(h)
 	}
 	fx.answer()
+	if fx.noRoom {
+		h.of.budget.refused(h.group.id)
+	}
 	if due {
 		a.run()
 	}
@@ -52,6 +58,18 @@ func (h *hosted) end(fx *effects, callback bool) {
 		for i := range fx.writes {
 			h.written(&fx.writes[i], -1, errNotCoordinator)
 		}
+	}
+}
+
+// charge has the budget know what the group takes.
+func (h *hosted) charge() {
+	takes := h.group.takes
+	if h.group.state == Dead {
+		takes = 0
+	}
+	if takes != h.taken {
+		h.of.budget.used.Add(int64(takes - h.taken))
+		h.taken = takes
 	}
 }
 

@@ -65,6 +65,8 @@ func (g *classicGroup) join(now time.Time, r *JoinRequest, newID string, reply f
 		refuse(r.MemberID, errDead)
 	case !g.supports(r.ProtocolType, r.Protocols):
 		refuse(r.MemberID, errInconsistent)
+	case !g.mayGrow(g.joinGrowth(r), fx):
+		refuse(r.MemberID, errDead)
 	case r.MemberID == "":
 		g.joinNew(now, r, newID, reply, refuse, fx)
 	default:
@@ -93,10 +95,27 @@ func (g *classicGroup) hasRoom(r *JoinRequest) bool {
 
 // forget drops the member or the pending id of who is not let in.
 func (g *classicGroup) forget(id string, fx *effects) {
-	delete(g.pending, id)
+	g.dropPending(id)
 	if m := g.byID[id]; m != nil {
 		g.drop(m, fx)
 	}
+}
+
+// addPending notes an id that was given out.
+func (g *classicGroup) addPending(id string, expires time.Time) {
+	g.pending[id] = expires
+	g.takes += pendingIDFootprint(id)
+	g.wakeAt(expires)
+}
+
+// dropPending reports whether the id was one that was given out.
+func (g *classicGroup) dropPending(id string) bool {
+	_, ok := g.pending[id]
+	if ok {
+		delete(g.pending, id)
+		g.takes -= pendingIDFootprint(id)
+	}
+	return ok
 }
 
 func (g *classicGroup) joinNew(now time.Time, r *JoinRequest, newID string, reply func(JoinResult), refuse func(string, error), fx *effects) {
@@ -110,8 +129,7 @@ func (g *classicGroup) joinNew(now time.Time, r *JoinRequest, newID string, repl
 			refuse("", errSizeReached)
 			return
 		}
-		g.pending[newID] = now.Add(r.SessionTimeout)
-		g.wakeAt(g.pending[newID])
+		g.addPending(newID, now.Add(r.SessionTimeout))
 		refuse(newID, errMemberIDRequired)
 		return
 	}
@@ -139,7 +157,7 @@ func (g *classicGroup) joinKnown(now time.Time, r *JoinRequest, reply func(JoinR
 	case g.state == Stable && m.id != g.leader && m.sameProtocols(r.Protocols):
 		fx.joined(reply, g.joinResult(m))
 	default: // in PreparingRebalance; something changes; or the leader wants to assign anew
-		m.take(r)
+		g.change(m, func() { m.take(r) })
 		g.parkJoin(m, reply, fx)
 		g.rebalance(now, fx)
 	}
@@ -147,7 +165,7 @@ func (g *classicGroup) joinKnown(now time.Time, r *JoinRequest, reply func(JoinR
 
 // add adds a member and parks its join.
 func (g *classicGroup) add(now time.Time, r *JoinRequest, id string, reply func(JoinResult), fx *effects) {
-	delete(g.pending, id)
+	g.dropPending(id)
 	m := &member{id: id, clientID: r.ClientID, clientHost: r.ClientHost, isNew: true}
 	if r.InstanceID != nil {
 		instance := *r.InstanceID

@@ -32,7 +32,7 @@ func settingsForTests() Settings {
 			MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, InitialRebalanceDelay: 3 * time.Second,
 			MaxSize: 1000, OffsetMetadataMaxBytes: 4096, OffsetsRetention: 7 * 24 * time.Hour,
 		},
-		RetentionCheckInterval: 10 * time.Minute, CommitTimeout: 5 * time.Second, RequiredAcks: -1, LoadBufferBytes: 5 << 20,
+		RetentionCheckInterval: 10 * time.Minute, CommitTimeout: 5 * time.Second, RequiredAcks: -1, LoadBufferBytes: 5 << 20, MemoryBytes: 1 << 30,
 	}
 }
 

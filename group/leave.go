@@ -31,8 +31,7 @@ func (g *classicGroup) leaveOne(now time.Time, l *Leaving, fx *effects) error {
 		g.remove(now, g.static[*l.InstanceID], fx)
 		return nil
 	}
-	if _, pending := g.pending[l.MemberID]; pending {
-		delete(g.pending, l.MemberID)
+	if g.dropPending(l.MemberID) {
 		return nil
 	}
 	m, err := g.validate(l.MemberID, l.InstanceID)

@@ -78,6 +78,7 @@ func (g *classicGroup) restartSession(m *member, now time.Time) {
 
 // insert adds a member.
 func (g *classicGroup) insert(m *member) {
+	g.takes += m.footprint()
 	g.members = append(g.members, m)
 	g.byID[m.id] = m
 	if m.instanceID != nil {
@@ -92,6 +93,7 @@ func (g *classicGroup) insert(m *member) {
 func (g *classicGroup) drop(m *member, fx *effects) {
 	g.answerJoin(m, JoinResult{Err: errUnknownMember, Generation: NoGeneration}, fx)
 	g.answerSync(m, SyncResult{Err: errUnknownMember}, fx)
+	g.takes -= m.footprint()
 	g.members = slices.DeleteFunc(g.members, func(other *member) bool { return other == m })
 	delete(g.byID, m.id)
 	if m.instanceID != nil {

@@ -80,16 +80,16 @@ func (g *classicGroup) end(now time.Time, t *tombstones, fx *effects) {
 // tombstone for one that is on its way there or waits for its transaction, and so it
 // comes back.
 func (g *classicGroup) removeOffset(tp protocol.TopicPartition) bool {
-	_, found := g.offsets[tp]
-	delete(g.offsets, tp)
+	found := g.dropOffset(tp)
 	if f := g.inFlight[tp]; f.n > 0 {
 		f.valid = g.commits
 		g.inFlight[tp] = f
 		found = true
 	}
 	for id, pending := range g.transactions {
-		if _, ok := pending[tp]; ok {
+		if o, ok := pending[tp]; ok {
 			found = true
+			g.takes -= offsetsFootprint(tp.Topic, o.Metadata)
 			if delete(pending, tp); len(pending) == 0 {
 				delete(g.transactions, id)
 			}

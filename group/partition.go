@@ -16,6 +16,7 @@ type partition struct {
 	number   int32
 	epoch    int32 // in which leadership began
 	appender *appender
+	budget   *budget
 	ctx      context.Context // ends with the leadership
 	cancel   context.CancelFunc
 
@@ -55,7 +56,8 @@ func (p *partition) find(id string) (*hosted, error) {
 	return p.groups[id], nil
 }
 
-// findOrCreate returns a group, which is new if there was none of that name.
+// findOrCreate returns a group, which is new if there was none of that name. There is no
+// new one without room: the error is kerr.CoordinatorNotAvailable then.
 func (p *partition) findOrCreate(id string, create func() *classicGroup) (*hosted, error) {
 	if h, err := p.find(id); h != nil || err != nil {
 		return h, err
@@ -66,6 +68,10 @@ func (p *partition) findOrCreate(id string, create func() *classicGroup) (*hoste
 		return nil, err
 	}
 	h := p.groups[id]
+	if h == nil && p.budget.room() <= 0 {
+		p.budget.refused(id)
+		return nil, errDead
+	}
 	if h == nil {
 		h = &hosted{of: p, group: create()}
 		p.groups[id] = h

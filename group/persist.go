@@ -45,6 +45,7 @@ func loadedClassicGroup(id string, limits *Limits, l *loadedGroup, now time.Time
 		g.offsets = l.offsets
 	}
 	g.transactions = l.transactions
+	g.takes = g.measure()
 	if l.meta == nil {
 		return g
 	}
@@ -102,7 +103,7 @@ func (g *classicGroup) resign(now time.Time, fx *effects) {
 		g.answerJoin(m, JoinResult{Err: errNotCoordinator, MemberID: m.id, Generation: NoGeneration}, fx)
 		g.answerSync(m, SyncResult{Err: errNotCoordinator}, fx)
 	}
-	g.storing = nil
+	g.setStoring(nil)
 	g.transition(Dead, now)
 	g.wake = time.Time{}
 }

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/config"
@@ -25,10 +26,12 @@ type Settings struct {
 	RequiredAcks           int16         // offsets.commit.required.acks
 	LoadBufferBytes        int32         // offsets.load.buffer.size
 	Codec                  record.Codec  // offsets.topic.compression.codec
+	MemoryBytes            int64         // what all groups may take in memory
 }
 
-// SettingsOf returns the settings of a broker's coordinator.
-func SettingsOf(cfg *config.Broker) Settings {
+// SettingsOf returns the settings of a broker's coordinator, for which memoryBytes is at
+// hand unless gracchus.group.memory.bytes says something else.
+func SettingsOf(cfg *config.Broker, memoryBytes int64) Settings {
 	return Settings{
 		Limits: Limits{
 			MinSessionTimeout:      cfg.Groups.MinSessionTimeout,
@@ -43,5 +46,6 @@ func SettingsOf(cfg *config.Broker) Settings {
 		RequiredAcks:           cfg.Offsets.RequiredAcks,
 		LoadBufferBytes:        cfg.Offsets.LoadBufferBytes,
 		Codec:                  record.Codec(cfg.Offsets.Codec),
+		MemoryBytes:            cmp.Or(cfg.Groups.MemoryBytes, memoryBytes),
 	}
 }

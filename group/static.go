@@ -21,10 +21,12 @@ func (g *classicGroup) replace(now time.Time, m *member, r *JoinRequest, newID s
 	x := &replacement{m: m, newID: newID, oldID: m.id, generation: g.generation, oldLeader: g.leader, canSkip: r.CanSkipAssignment, before: *m}
 	g.answerJoin(m, JoinResult{Err: errFenced, MemberID: m.id, Generation: NoGeneration}, fx)
 	g.answerSync(m, SyncResult{Err: errFenced}, fx)
-	g.rename(m, newID)
+	g.change(m, func() {
+		g.rename(m, newID)
+		m.take(r)
+	})
 	g.restartSession(m, now)
 	m.unsynced = false // that was about the one before
-	m.take(r)
 	g.parkJoin(m, reply, fx)
 	switch {
 	case g.state == CompletingRebalance: // the leader may know the old id
@@ -57,8 +59,10 @@ func (g *classicGroup) returnStored(now time.Time, w *groupWrite, err error, fx 
 	}
 	if err != nil {
 		g.answerJoin(m, JoinResult{Err: err, Generation: g.generation, ProtocolType: g.protocolType, Protocol: g.protocol, Leader: x.oldLeader}, fx)
-		g.rename(m, x.oldID)
-		m.protocols, m.sessionTimeout, m.rebalanceTimeout = x.before.protocols, x.before.sessionTimeout, x.before.rebalanceTimeout
+		g.change(m, func() {
+			g.rename(m, x.oldID)
+			m.protocols, m.sessionTimeout, m.rebalanceTimeout = x.before.protocols, x.before.sessionTimeout, x.before.rebalanceTimeout
+		})
 		g.restartSession(m, now)
 		return
 	}

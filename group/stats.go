@@ -29,6 +29,7 @@ func (c *counters) loaded(took time.Duration) {
 type Stats struct {
 	Groups  map[State]int // of each state that there are any of
 	Offsets int           // committed ones
+	Bytes   int64         // what the groups take in memory, about
 	// Since the coordinator was made: offsets of commits, offsets that have expired,
 	// partitions that were loaded, and how long that took.
 	Commits, Expired, Loads  uint64
@@ -39,6 +40,7 @@ type Stats struct {
 func (c *Coordinator) Stats() Stats {
 	s := Stats{
 		Groups:         map[State]int{},
+		Bytes:          c.budget.used.Load(),
 		Commits:        c.stats.commits.Load(),
 		Expired:        c.stats.expired.Load(),
 		Loads:          c.stats.loads.Load(),

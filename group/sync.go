@@ -34,6 +34,9 @@ type SyncResult struct {
 // sync is a member that asks for its assignment, and the leader that tells them all.
 func (g *classicGroup) sync(now time.Time, r *SyncRequest, reply func(SyncResult), fx *effects) {
 	m, err := g.validateSync(r)
+	if err == nil && m.id == g.leader && g.state != Stable && !g.mayGrow(g.syncGrowth(r.Assignments), fx) {
+		err = errDead
+	}
 	if err != nil {
 		fx.synced(reply, SyncResult{Err: err})
 		return
@@ -47,7 +50,7 @@ func (g *classicGroup) sync(now time.Time, r *SyncRequest, reply func(SyncResult
 	g.answerSync(m, SyncResult{Err: errRebalancing}, fx) // which its client has given up
 	m.sync = reply
 	if m.id == g.leader && g.storing == nil {
-		g.storing = &groupWrite{value: g.value(assignmentsOf(r))}
+		g.setStoring(&groupWrite{value: g.value(assignmentsOf(r))})
 		fx.write(write{group: g.id, metadata: g.storing, timeMS: now.UnixMilli()})
 	}
 }
@@ -92,10 +95,11 @@ func (g *classicGroup) groupStored(now time.Time, w *groupWrite, err error, fx *
 		g.failSyncs(now, err, fx)
 		g.rebalance(now, fx)
 	default:
-		g.storing = nil
+		g.setStoring(nil)
 		for i := range w.value.members {
 			stored := &w.value.members[i]
-			g.byID[stored.id].assignment = stored.assignment
+			m := g.byID[stored.id]
+			g.change(m, func() { m.assignment = stored.assignment })
 		}
 		g.transition(Stable, now)
 		for _, m := range g.members {
@@ -109,7 +113,7 @@ func (g *classicGroup) groupStored(now time.Time, w *groupWrite, err error, fx *
 
 // failSyncs answers the syncs that wait for assignments, which do not count any more.
 func (g *classicGroup) failSyncs(now time.Time, err error, fx *effects) {
-	g.storing = nil
+	g.setStoring(nil)
 	for _, m := range g.members {
 		if g.answerSync(m, SyncResult{Err: err}, fx) {
 			g.restartSession(m, now)

@@ -30,7 +30,7 @@ func (g *classicGroup) tick(now time.Time, fx *effects) {
 		case d.m != nil:
 			g.sessionEnded(now, d.m, d.at, fx)
 		default:
-			delete(g.pending, d.pendingID)
+			g.dropPending(d.pendingID)
 		}
 		g.settle(now, fx)
 	}

@@ -21,6 +21,9 @@ func (w *walk) check() {
 	if got := g.offsets[protocol.TopicPartition{Topic: "t"}].Offset; got < w.acknowledged {
 		w.t.Errorf("offset %d is committed, %d was acknowledged", got, w.acknowledged)
 	}
+	if counted := g.measure(); g.takes != counted {
+		w.t.Errorf("the group takes %d bytes, and thinks that it takes %d", counted, g.takes)
+	}
 	joining, static := 0, 0
 	for _, m := range g.members {
 		if m.join != nil {

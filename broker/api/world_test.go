@@ -132,7 +132,7 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 func newGroups(t testing.TB, settings *config.Settings, replicas *replica.Replicas) *group.Coordinator {
 	t.Helper()
 	c, err := group.New(group.Config{
-		Settings:   group.SettingsOf(settings.Broker()),
+		Settings:   group.SettingsOf(settings.Broker(), 1<<28),
 		Partitions: func(context.Context) (int32, error) { return settings.Broker().Offsets.Partitions, nil },
 	}, replicas.TopicLog(protocol.ConsumerOffsetsTopic))
 	if err != nil {
