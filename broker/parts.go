@@ -73,7 +73,7 @@ func (p *parts) phases() []phase {
 		{name: "connections to brokers", start: p.startPeers, stop: p.stopPeers},
 		{name: "replicas", start: p.startReplicas, stop: p.stopReplicas},
 		{name: "server", start: p.startServer, drain: p.drainServer, stop: p.stopServer},
-		{name: "groups", start: p.startGroups, drain: p.endGroups},
+		{name: "groups", start: p.startGroups, stop: p.stopGroups},
 		{name: "registration", start: p.register},
 		{name: "controller", start: p.startController, stop: p.stopController},
 		{name: "producer ids", start: p.startProducerIDs, stop: p.stopProducerIDs},

@@ -42,6 +42,5 @@ func (p *parts) offsetsPartitions(ctx context.Context) (int32, error) {
 
 func (p *parts) startGroups(ctx context.Context) error { return p.groups.Start(ctx) }
 
-// endGroups answers the members that wait for others, before the server waits for their
-// connections to end.
-func (p *parts) endGroups(ctx context.Context) error { return p.groups.Stop(ctx) }
+// stopGroups comes when the server has drained: commits that were under way are done.
+func (p *parts) stopGroups(ctx context.Context) error { return p.groups.Stop(ctx) }

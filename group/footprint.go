@@ -146,8 +146,9 @@ func (g *classicGroup) commitGrowth(c *Commit) (n footprint) {
 		return n
 	}
 	for i := range c.Offsets {
-		if old, ok := g.offsets[c.Offsets[i].topicPartition()]; ok {
-			n -= offsetsFootprint(c.Offsets[i].Topic, old.Metadata)
+		o := &c.Offsets[i]
+		if old, ok := g.offsets[protocol.TopicPartition{Topic: o.Topic, Partition: o.Partition}]; ok {
+			n -= offsetsFootprint(o.Topic, old.Metadata)
 		}
 	}
 	return n
