@@ -21,9 +21,10 @@ type budget struct {
 // room is by how many bytes groups may grow. It is negative if they take too much.
 func (b *budget) room() int { return int(b.limit - b.used.Load()) }
 
-func (b *budget) refused(group string) {
+// refused says that something was refused, without names: they are as long as strangers
+// like.
+func (b *budget) refused() {
 	if b.refusals.Say() {
-		b.logger.Warn("a group was refused what would have it grow, because all groups together take the memory that they may take",
-			"group", group, "bytes", b.used.Load(), "gracchus.group.memory.bytes", b.limit)
+		b.logger.Warn("a group was not allowed to grow, because all groups together take the memory that they may take", "bytes", b.used.Load(), "gracchus.group.memory.bytes", b.limit)
 	}
 }

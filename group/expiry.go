@@ -15,6 +15,9 @@ func (c *Coordinator) expireNowAndThen(ctx context.Context) {
 		if n := c.refusals.Unsaid(); n > 0 {
 			c.logger.Warn("more batches of offsets or group metadata were not written", "batches", n)
 		}
+		if n := c.budget.refusals.Unsaid(); n > 0 {
+			c.logger.Warn("groups were not allowed to grow more often than was told", "times", n)
+		}
 		select {
 		case <-ctx.Done():
 			return

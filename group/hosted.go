@@ -49,7 +49,7 @@ func (h *hosted) end(fx *effects, callback bool) {
 	}
 	fx.answer()
 	if fx.noRoom {
-		h.of.budget.refused(h.group.id)
+		h.of.budget.refused()
 	}
 	if due {
 		a.run()

@@ -69,7 +69,7 @@ func (p *partition) findOrCreate(id string, create func() *classicGroup) (*hoste
 	}
 	h := p.groups[id]
 	if h == nil && p.budget.room() <= 0 {
-		p.budget.refused(id)
+		p.budget.refused()
 		return nil, errDead
 	}
 	if h == nil {
