@@ -187,6 +187,7 @@ func TestCoordinatorMovesInBubble(t *testing.T) {
 			}
 		}
 		stop(t, brokers[first])
+		synctest.Wait() // the others hear of it after the one that has left
 		second := ask(first%3 + 1)
 		if second == first {
 			t.Errorf("broker %d coordinates, which has stopped", second)
