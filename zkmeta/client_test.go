@@ -213,6 +213,16 @@ var protocols = []struct {
 			f.Error("Kafka writes empty data here, not null")
 		}
 	}},
+	{name: "SetConsumerOffsets", run: func(f *fixture) {
+		list := []ConsumerOffset{{TopicPartition: tp("t", 0), Offset: 5}, {TopicPartition: tp("t", 1), Offset: -1}, {TopicPartition: tp("t", 0), Offset: 7}}
+		f.c.SetConsumerOffsets(f.ctx, "g", list)
+		for _, o := range list {
+			f.ok(o.Err)
+		}
+		if at := string(f.node("/consumers/g/offsets/t/0").Data) + " " + string(f.node("/consumers/g/offsets/t/1").Data); at != "7 -1" {
+			f.Errorf("committed %s", at)
+		}
+	}},
 	{name: "RegisterBroker", run: func(f *fixture) {
 		epoch, err := f.c.RegisterBroker(f.ctx, f.id(), broker(7))
 		f.ok(err)
