@@ -43,7 +43,8 @@ func (o *CommitOffset) value(nowMS int64) OffsetValue {
 	return v
 }
 
-func (o *CommitOffset) topicPartition() protocol.TopicPartition {
+// TopicPartition is the partition that the offset is of.
+func (o *CommitOffset) TopicPartition() protocol.TopicPartition {
 	return protocol.TopicPartition{Topic: o.Topic, Partition: o.Partition}
 }
 
@@ -75,18 +76,26 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 	g.commits++
 	for i := range c.Offsets {
 		o := &c.Offsets[i]
-		if o.Err = nil; longerThan(o.Metadata, g.limits.OffsetMetadataMaxBytes) || len(o.Metadata) > maxString {
-			o.Err = errMetadataTooLarge
+		if o.Err = g.limits.checkMetadata(o.Metadata); o.Err != nil {
 			continue
 		}
 		accepted = true
-		g.sent(o.topicPartition())
+		g.sent(o.TopicPartition())
 	}
 	if !accepted {
 		fx.committed(c.done)
 		return
 	}
 	fx.write(write{group: g.id, commit: c, timeMS: now.UnixMilli()})
+}
+
+// checkMetadata returns kerr.OffsetMetadataTooLarge for what may not be stored with an
+// offset.
+func (l *Limits) checkMetadata(metadata string) error {
+	if longerThan(metadata, l.OffsetMetadataMaxBytes) || len(metadata) > maxString {
+		return errMetadataTooLarge
+	}
+	return nil
 }
 
 // validateCommit returns the member that commits, nil if it is none of the group's,
@@ -120,7 +129,7 @@ func (g *classicGroup) committed(w *write, base int64, err error, fx *effects) {
 		if o.Err != nil {
 			continue
 		}
-		tp := o.topicPartition()
+		tp := o.TopicPartition()
 		deleted := g.landed(tp, w.commit.number)
 		if o.Err = err; err == nil && !deleted {
 			g.store(tp, storedOffset{o.value(w.timeMS), base})

@@ -43,6 +43,10 @@ func (c *Coordinator) findForCommit(r *Commit) (*hosted, error) {
 	return h, err
 }
 
+// CheckMetadata returns kerr.OffsetMetadataTooLarge for metadata that CommitOffsets would
+// not take. It is for offsets that are kept elsewhere.
+func (c *Coordinator) CheckMetadata(metadata string) error { return c.settings.checkMetadata(metadata) }
+
 // CommittedOffset is what is committed for a partition.
 type CommittedOffset struct {
 	protocol.TopicPartition

@@ -135,7 +135,7 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) {
 	case "transaction":
 		pending := map[protocol.TopicPartition]storedOffset{}
 		for _, o := range args.offsets() {
-			pending[o.topicPartition()] = storedOffset{o.value(s.now.UnixMilli()), s.base}
+			pending[o.TopicPartition()] = storedOffset{o.value(s.now.UnixMilli()), s.base}
 		}
 		s.g.transactions = map[int64]map[protocol.TopicPartition]storedOffset{args.number("producer", 1): pending}
 	case "load":

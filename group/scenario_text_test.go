@@ -189,7 +189,7 @@ func describeWrite(w *write) string {
 		var texts []string
 		for _, o := range w.commit.Offsets {
 			if o.Err == nil {
-				texts = append(texts, fmt.Sprintf("%v %s", o.topicPartition(), describeOffset(o.value(w.timeMS))))
+				texts = append(texts, fmt.Sprintf("%v %s", o.TopicPartition(), describeOffset(o.value(w.timeMS))))
 			}
 		}
 		return "offsets " + strings.Join(texts, ", ")
@@ -218,7 +218,7 @@ func describeOffset(v OffsetValue) string {
 func describeCommit(c *Commit) string {
 	var texts []string
 	for i := range c.Offsets {
-		texts = append(texts, fmt.Sprintf("%v %s", c.Offsets[i].topicPartition(), name(c.Offsets[i].Err)))
+		texts = append(texts, fmt.Sprintf("%v %s", c.Offsets[i].TopicPartition(), name(c.Offsets[i].Err)))
 	}
 	return strings.Join(texts, ", ")
 }
