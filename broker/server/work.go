@@ -34,6 +34,13 @@ func (r *Request) Reserve(ctx context.Context, n int) error {
 	return err
 }
 
+// Unreserve gives back what Reserve has got before the handler returns, for handlers
+// that go on to wait for long, with little in their hands.
+func (r *Request) Unreserve() {
+	r.conn.srv.work.release(r.conn.reserved)
+	r.conn.reserved = 0
+}
+
 // MayWait reports whether the handler may keep n bytes while it waits for
 // something to happen, which can be long. If not, it has to answer with what there
 // is, as if the time were up. They are given back when the response is encoded.
