@@ -174,6 +174,7 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 		Controller:   p.controller,
 		ProducerIDs:  p.producerIDs,
 		Groups:       p.groups,
+		OldOffsets:   p.zk,
 		Logger:       p.logger,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/gracchus-mq/gracchus/controller"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/topics"
+	"github.com/gracchus-mq/gracchus/zkmeta"
 )
 
 // The interfaces here are what handlers need of packages that cannot be had in a
@@ -30,6 +31,13 @@ type Controller interface {
 	AlterPartition(ctx context.Context, broker int32, brokerEpoch int64, changes []controller.ISRChange) ([]controller.ISRResult, error)
 	ControlledShutdown(ctx context.Context, broker int32, brokerEpoch int64) ([]protocol.TopicPartition, error)
 	ElectLeaders(ctx context.Context, unclean bool, partitions []protocol.TopicPartition) ([]controller.ElectionResult, error)
+}
+
+// OldOffsets keeps the offsets of groups that know no other place than ZooKeeper:
+// *zkmeta.Client.
+type OldOffsets interface {
+	ConsumerOffsets(ctx context.Context, group string, list []zkmeta.ConsumerOffset)
+	SetConsumerOffsets(ctx context.Context, group string, list []zkmeta.ConsumerOffset)
 }
 
 // ProducerIDs hands out producer ids: *producerid.Allocator.

@@ -20,7 +20,7 @@ import (
 // answered or ends its connection; none makes a handler panic, and afterwards the
 // broker still answers.
 func FuzzRequest(f *testing.F) {
-	w := newWorld(f)
+	w := newGroupWorld(f)
 	w.lead("t", 1, 0)
 	for _, r := range w.routes {
 		for version := r.Min; version <= r.Max; version++ {
@@ -77,7 +77,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 // waits reports whether the request, rightly, is not answered at once: a fetch
-// that waits, a produce without acknowledgement.
+// that waits, a produce without acknowledgement, a new member of a group.
 func waits(key, version int16, body []byte) bool {
 	switch protocol.APIKey(key) {
 	case protocol.Fetch:
@@ -86,6 +86,13 @@ func waits(key, version int16, body []byte) bool {
 	case protocol.Produce:
 		var p produceRequest
 		return p.decode(version, body) == nil && p.acks == 0
+	case protocol.JoinGroup:
+		req, err := protocol.DecodeRequest(protocol.RequestHeader{Key: protocol.JoinGroup, Version: version}, body)
+		if err != nil {
+			return false
+		}
+		join := req.(*kmsg.JoinGroupRequest)
+		return join.MemberID == "" && (version < 4 || join.InstanceID != nil)
 	}
 	return false
 }

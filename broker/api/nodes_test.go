@@ -253,7 +253,7 @@ func (ns *nodes) start(id int32) *node {
 	routes, err := Routes(Deps{
 		BrokerID: id, ClusterID: clusterID, BrokerEpoch: func() int64 { return n.epoch }, FeatureEpoch: func() int64 { return 0 },
 		Settings: ns.settings, View: n.view, Store: n.store, Replicas: n.replicas,
-		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: newGroups(ns.t, ns.settings, n.replicas), Logger: log,
+		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: newGroups(ns.t, ns.settings, n.replicas), OldOffsets: &fakeOffsets{}, Logger: log,
 	})
 	check("routes")
 	n.server, err = server.New(server.Config{Log: log}, routes, []server.Listener{{Listener: n.listener, Name: "PLAINTEXT", InterBroker: true}})

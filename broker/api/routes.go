@@ -34,12 +34,13 @@ type Deps struct {
 	Controller  Controller
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator
+	OldOffsets  OldOffsets
 	Logger      *slog.Logger
 }
 
 func (d *Deps) validate() error {
 	if d.BrokerEpoch == nil || d.FeatureEpoch == nil || d.Settings == nil || d.View == nil || d.Store == nil ||
-		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil || d.Groups == nil {
+		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil || d.Groups == nil || d.OldOffsets == nil {
 		return errors.New("api: a dependency is missing")
 	}
 	return nil
@@ -82,6 +83,18 @@ func Routes(d Deps) ([]server.Route, error) {
 	incrementalHandler := &incrementalAlterConfigs{view: d.View, topics: d.Topics, codes: codes}
 	dirsHandler := &describeLogDirs{dirs: d.Store, codes: codes}
 
+	oldOffsets := zookeeperOffsets{store: d.OldOffsets, view: d.View, groups: d.Groups, codes: codes}
+	joinHandler := &joinGroup{groups: d.Groups, codes: codes}
+	syncHandler := &syncGroup{groups: d.Groups, codes: codes}
+	heartbeatHandler := &heartbeat{groups: d.Groups, codes: codes}
+	leaveHandler := &leaveGroup{groups: d.Groups, codes: codes}
+	commitHandler := &offsetCommit{view: d.View, groups: d.Groups, old: oldOffsets, codes: codes}
+	committedHandler := newOffsetFetch(d.Groups, oldOffsets, codes)
+	forgetHandler := &offsetDelete{view: d.View, groups: d.Groups, codes: codes}
+	listGroupsHandler := &listGroups{groups: d.Groups, codes: codes}
+	describeGroupsHandler := &describeGroups{groups: d.Groups, codes: codes}
+	deleteGroupsHandler := &deleteGroups{groups: d.Groups, codes: codes}
+
 	leaderHandler := &leaderAndISR{from: from, replicas: d.Replicas, codes: codes}
 	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, groups: d.Groups, codes: codes}
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
@@ -108,6 +121,16 @@ func Routes(d Deps) ([]server.Route, error) {
 
 		// Groups.
 		{Key: protocol.FindCoordinator, Min: 0, Max: 6, Slots: slow, Handle: decoded(findHandler.handle)},
+		{Key: protocol.OffsetCommit, Min: 0, Max: 9, Handle: decoded(commitHandler.handle)},
+		{Key: protocol.OffsetFetch, Min: 0, Max: 9, Handle: decoded(committedHandler.handle)},
+		{Key: protocol.JoinGroup, Min: 0, Max: 9, Handle: decoded(joinHandler.handle)},
+		{Key: protocol.Heartbeat, Min: 0, Max: 4, Handle: decoded(heartbeatHandler.handle)},
+		{Key: protocol.LeaveGroup, Min: 0, Max: 5, Handle: decoded(leaveHandler.handle)},
+		{Key: protocol.SyncGroup, Min: 0, Max: 5, Handle: decoded(syncHandler.handle)},
+		{Key: protocol.DescribeGroups, Min: 0, Max: 5, Slots: quick, Handle: decoded(describeGroupsHandler.handle)},
+		{Key: protocol.ListGroups, Min: 0, Max: 5, Slots: quick, Handle: decoded(listGroupsHandler.handle)},
+		{Key: protocol.DeleteGroups, Min: 0, Max: 2, Handle: decoded(deleteGroupsHandler.handle)},
+		{Key: protocol.OffsetDelete, Min: 0, Max: 0, Handle: decoded(forgetHandler.handle)},
 
 		// Administration.
 		{Key: protocol.CreateTopics, Min: 0, Max: 7, Slots: slow, Handle: decoded(createHandler.handle)},

@@ -18,6 +18,8 @@ var announced = map[protocol.APIKey][2]int16{
 	protocol.InitProducerId: {0, 5}, protocol.OffsetForLeaderEpoch: {0, 4}, protocol.DescribeConfigs: {0, 4},
 	protocol.AlterConfigs: {0, 2}, protocol.DescribeLogDirs: {0, 4}, protocol.CreatePartitions: {0, 3},
 	protocol.IncrementalAlterConfigs: {0, 1}, protocol.DescribeCluster: {0, 1}, protocol.AllocateProducerIds: {0, 0},
+	protocol.OffsetCommit: {0, 9}, protocol.OffsetFetch: {0, 9}, protocol.JoinGroup: {0, 9}, protocol.Heartbeat: {0, 4}, protocol.LeaveGroup: {0, 5},
+	protocol.SyncGroup: {0, 5}, protocol.DescribeGroups: {0, 5}, protocol.ListGroups: {0, 5}, protocol.DeleteGroups: {0, 2}, protocol.OffsetDelete: {0, 0},
 	protocol.ElectLeaders: {0, 2}, protocol.AlterPartition: {0, 3}, protocol.ControlledShutdown: {0, 3},
 	protocol.FindCoordinator: {0, 6},
 }
@@ -156,6 +158,27 @@ func fillRequest(req kmsg.Request) {
 		r.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name}}
 	case *kmsg.IncrementalAlterConfigsRequest:
 		r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name}}
+	case *kmsg.OffsetCommitRequest:
+		*r = *committing("g", name+"/0=1")
+	case *kmsg.OffsetFetchRequest:
+		*r = *fetching("g", name+"/0")
+	case *kmsg.OffsetDeleteRequest:
+		r.Group = "g"
+		r.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{}}}}
+	case *kmsg.JoinGroupRequest:
+		*r = *joining("g", "member")
+	case *kmsg.SyncGroupRequest:
+		*r = *syncing("g", &kmsg.JoinGroupResponse{MemberID: "member"}, "member")
+	case *kmsg.HeartbeatRequest:
+		*r = *beating("g", "member", 1)
+	case *kmsg.LeaveGroupRequest:
+		r.Group, r.MemberID, r.Members = "g", "member", []kmsg.LeaveGroupRequestMember{{MemberID: "member"}}
+	case *kmsg.DescribeGroupsRequest:
+		r.Groups = []string{"g"}
+	case *kmsg.DeleteGroupsRequest:
+		r.Groups = []string{"g"}
+	case *kmsg.ListGroupsRequest:
+		r.StatesFilter, r.TypesFilter = []string{"Empty"}, []string{"classic"}
 	case *kmsg.ApiVersionsRequest:
 		r.ClientSoftwareName, r.ClientSoftwareVersion = "x", "1"
 	}

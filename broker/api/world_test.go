@@ -46,9 +46,11 @@ type world struct {
 	store    *storage.Store
 	replicas *replica.Replicas
 	groups   *group.Coordinator
+	old      *fakeOffsets
 	topics   *fakeTopics
 	control  *fakeController
 	routes   []server.Route
+	server   *server.Server
 	brokers  *inproc.Listener // listener PLAINTEXT, for brokers and clients
 	clients  *inproc.Listener // listener CLIENT, for clients only
 	conn     net.Conn         // to brokers; see call
@@ -98,6 +100,7 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 	w.replicas, err = replica.New(replica.Config{BrokerID: self, TopicConfig: func(_ context.Context, topic string) (*config.Topic, error) { return w.topicConfig(topic), nil }}, w.store, w.view)
 	check("replicas")
 	w.groups = newGroups(t, w.settings, w.replicas)
+	w.old = &fakeOffsets{at: map[string]int64{}}
 	err = errors.Join(w.store.Start(context.Background()), w.replicas.Start(context.Background()), w.groups.Start(context.Background()))
 	check("start")
 	log := slog.New(slog.NewTextHandler(&w.logs, nil))
@@ -105,7 +108,7 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 		BrokerID: self, ClusterID: clusterID,
 		BrokerEpoch: func() int64 { return 30 }, FeatureEpoch: func() int64 { return 5 },
 		Settings: w.settings, View: w.view, Store: w.store, Replicas: w.replicas,
-		Topics: w.topics, Controller: w.control, ProducerIDs: &fakeIDs{}, Groups: w.groups, Logger: log,
+		Topics: w.topics, Controller: w.control, ProducerIDs: &fakeIDs{}, Groups: w.groups, OldOffsets: w.old, Logger: log,
 	})
 	check("routes")
 	w.brokers, w.clients = inproc.Listen("brokers"), inproc.Listen("clients")
@@ -113,6 +116,7 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 	srv, err := server.New(limits, w.routes, []server.Listener{
 		{Listener: w.brokers, Name: "PLAINTEXT", InterBroker: true}, {Listener: w.clients, Name: "CLIENT"}})
 	check("server")
+	w.server = srv
 	err = srv.Start(context.Background())
 	check("server")
 	w.conn = w.dial(w.brokers)
