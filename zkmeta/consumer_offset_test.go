@@ -26,7 +26,7 @@ func TestConsumerOffsets(t *testing.T) {
 	f.ok(set("a/b", 3))
 	f.holds("/consumers/g/offsets/t/0", "-9223372036854775808", 1)
 	f.holds("/consumers/a/b/offsets/t/0", "3", 0)
-	for _, group := range []string{"", ".", "..", "../brokers", "/", "a//b", "\x00", "\n"} {
+	for _, group := range []string{"", ".", "..", "../brokers", "/", "a//b", "\x00", "\n", "\x01"} {
 		if err := set(group, 1); err == nil || !strings.Contains(err.Error(), group) {
 			t.Errorf("%q: %v", group, err)
 		}

@@ -97,8 +97,13 @@ func validatePath(path string) error {
 		return fmt.Errorf("path %q must begin, and not end, with a slash", path)
 	}
 	for part := range strings.SplitSeq(path[1:], "/") {
-		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) {
+		if part == "" || part == "." || part == ".." {
 			return fmt.Errorf("path %q has a part that ZooKeeper does not allow", path)
+		}
+	}
+	for _, r := range path { // what stands for bytes that are no UTF-8 is the last one's
+		if r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0 {
+			return fmt.Errorf("path %q has a character that ZooKeeper does not allow", path)
 		}
 	}
 	return nil

@@ -357,7 +357,7 @@ func TestOpsThatCannotBeSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, op := range []Op{
-		Get("", nil), Get("a", nil), Get("/a/", nil), Get("/a//b", nil), Get("/a/../b", nil), Get("/a\x00", nil),
+		Get("", nil), Get("a", nil), Get("/a/", nil), Get("/a//b", nil), Get("/a/../b", nil), Get("/a\x00", nil), Get("/a\x1f", nil), Get("/\x7f", nil), Get("/\xff", nil), Get("/\ufff0", nil), Get("/😀", nil),
 		Create("/a/", nil, Persistent), Multi(Get("/a", nil)), Multi(Set("x", nil, 0)), {},
 	} {
 		if _, err := c.Do1(t.Context(), 0, op); err == nil {
