@@ -86,19 +86,25 @@ func (c *conversation) quietly(req kmsg.Request) kmsg.Response {
 }
 
 // newest versions of the requests that prepare a state.
-var newest = map[int16]int16{0: 9, 1: 12, 2: 7, 3: 12, 10: 6, 18: 3, 19: 7, 20: 6, 21: 2, 22: 4, 32: 4, 37: 3, 44: 1}
+var newest = map[int16]int16{0: 9, 1: 12, 2: 7, 3: 12, 8: 9, 9: 9, 10: 6, 11: 9, 12: 4, 13: 5, 14: 5, 15: 5, 16: 5, 18: 3, 19: 7, 20: 6, 21: 2, 22: 4,
+	32: 4, 37: 3, 42: 2, 44: 1, 47: 0}
 
 func (c *conversation) exchange(req kmsg.Request, record bool) kmsg.Response {
 	c.t.Helper()
+	if err := c.send(req); err != nil {
+		return c.ended(err, record)
+	}
+	return c.receive(req, record)
+}
+
+func (c *conversation) send(req kmsg.Request) error {
 	c.correl++
 	header, body := encode(req, c.correl)
 	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(header)+len(body))), append(header, body...)...)
 	conn := c.dial()
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err := conn.Write(frame); err != nil {
-		return c.ended(err, record)
-	}
-	return c.receive(req, record)
+	_, err := conn.Write(frame)
+	return err
 }
 
 // receive reads the reply to a request that was sent.

@@ -34,6 +34,16 @@ func apis() []api {
 		{7, "controlled_shutdown", controlledShutdownCases()},
 
 		{10, "find_coordinator", findCoordinatorCases()}, // makes the topic of offsets
+		{11, "join_group", joinGroupCases()},
+		{14, "sync_group", syncGroupCases()},
+		{12, "heartbeat", heartbeatCases()},
+		{13, "leave_group", leaveGroupCases()},
+		{8, "offset_commit", offsetCommitCases()},
+		{9, "offset_fetch", offsetFetchCases()},
+		{47, "offset_delete", offsetDeleteCases()},
+		{16, "list_groups", listGroupsCases()},
+		{15, "describe_groups", describeGroupsCases()},
+		{42, "delete_groups", deleteGroupsCases()},
 	}
 }
 

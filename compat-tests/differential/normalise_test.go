@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -21,7 +22,7 @@ type normaliser struct {
 	port   int32
 	dir    func(string) string
 	seen   map[string]map[any]string // per kind of id: what it is called
-	own    bool                      // leave out topics of other conversations
+	own    bool                      // leave out topics and groups of other conversations
 	strip  map[string]bool           // fields that the case does not compare
 }
 
@@ -41,17 +42,32 @@ var named = map[string]string{
 // unordered arrays: Kafka answers them in the order of a hash map over names
 // that differ from run to run.
 var unordered = map[string]bool{
-	"0.Topics":                  true,
-	"0.Topics.Partitions":       true,
-	"35.Dirs.Topics.Partitions": true,
-	"32.Resources":              true,
-	"33.Resources":              true,
-	"44.Resources":              true,
-	"20.Topics":                 true,
-	"1.Topics":                  true, // what was read before what is refused
-	"3.Topics":                  true,
-	"3.Topics.Partitions":       true,
+	"0.Topics":                   true,
+	"0.Topics.Partitions":        true,
+	"35.Dirs.Topics.Partitions":  true,
+	"32.Resources":               true,
+	"33.Resources":               true,
+	"44.Resources":               true,
+	"20.Topics":                  true,
+	"1.Topics":                   true, // what was read before what is refused
+	"3.Topics":                   true,
+	"3.Topics.Partitions":        true,
+	"8.Topics":                   true,
+	"8.Topics.Partitions":        true,
+	"9.Topics":                   true,
+	"9.Topics.Partitions":        true,
+	"9.Groups.Topics":            true,
+	"9.Groups.Topics.Partitions": true,
+	"11.Members":                 true,
+	"15.Groups.Members":          true,
+	"16.Groups":                  true,
+	"42.Groups":                  true,
+	"47.Topics":                  true,
+	"47.Topics.Partitions":       true,
 }
+
+// randomUUID ends the ids that members of groups are given.
+var randomUUID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
 func (n *normaliser) call(kind string, v any) string {
 	if n.seen[kind] == nil {
@@ -219,12 +235,15 @@ func (n *normaliser) list(key int16, path string, v reflect.Value) any {
 	return out
 }
 
-// ours says whether an element is not a topic of another conversation.
+// ours says whether an element is not a topic or a group of another conversation.
 func (n *normaliser) ours(e reflect.Value) bool {
 	if e.Kind() != reflect.Struct {
 		return true
 	}
 	f := e.FieldByName("Topic")
+	if !f.IsValid() {
+		f = e.FieldByName("Group")
+	}
 	if !f.IsValid() {
 		return true
 	}
@@ -240,6 +259,9 @@ func (n *normaliser) ours(e reflect.Value) bool {
 func (n *normaliser) text(field, s string) any {
 	if field == "LogDir" || field == "Dir" {
 		return n.dir(s)
+	}
+	if field == "MemberID" || field == "LeaderID" {
+		s = randomUUID.ReplaceAllStringFunc(s, func(id string) string { return n.call("uuid", id) })
 	}
 	s = strings.ReplaceAll(s, n.prefix, "")
 	s = strings.ReplaceAll(s, fmt.Sprint(":", n.port), ":<port>")
