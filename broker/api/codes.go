@@ -20,10 +20,11 @@ type codes struct {
 
 // of returns the code of err, 0 for nil.
 func (c codes) of(err error) int16 {
-	var known *kerr.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
+	}
+	var known *kerr.Error // below, so that success does not allocate
+	switch {
 	case errors.As(err, &known):
 		return known.Code
 	case errors.Is(err, context.DeadlineExceeded):
