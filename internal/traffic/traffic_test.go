@@ -11,7 +11,10 @@ const maxRecorded = 300 << 10
 
 // TestRecorded checks that there are requests and replies of what matters most.
 func TestRecorded(t *testing.T) {
-	for name, key := range map[string]int16{"Produce": 0, "Fetch": 1, "LeaderAndIsr": 4, "UpdateMetadata": 6, "ApiVersions": 18} {
+	for name, key := range map[string]int16{
+		"Produce": 0, "Fetch": 1, "LeaderAndIsr": 4, "UpdateMetadata": 6, "ApiVersions": 18,
+		"OffsetCommit": 8, "OffsetFetch": 9, "JoinGroup": 11, "Heartbeat": 12, "LeaveGroup": 13, "SyncGroup": 14, "DescribeGroups": 15, "ListGroups": 16, "DeleteGroups": 42, "OffsetDelete": 47,
+	} {
 		if len(Requests(t, key)) == 0 || len(Replies(t, key)) == 0 {
 			t.Errorf("no %s", name)
 		}
