@@ -292,7 +292,8 @@ func TestCompactBadBatches(t *testing.T) {
 // Compaction takes turns with those who open batches, whether its own are compressed or
 // not.
 func TestCompactionLeavesAProcessorFree(t *testing.T) {
-	for _, codec := range []Codec{None, Zstd} {
+	// Not zstd: its pooled coders have channels, which must not leave a bubble.
+	for _, codec := range []Codec{None, Gzip} {
 		synctest.Test(t, func(t *testing.T) {
 			all := int64(max(runtime.GOMAXPROCS(0)-1, 1))
 			if err := openers.Acquire(t.Context(), all); err != nil {
@@ -328,6 +329,9 @@ func FuzzRetain(f *testing.F) {
 	}
 	for _, g := range goldenSets {
 		f.Add(unhex(f, g.hex), uint64(0b101))
+	}
+	for _, set := range recordedSets(f) {
+		f.Add(set, uint64(0b101))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, keep uint64) {
 		b, _, err := NextEntry(data)
