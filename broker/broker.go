@@ -12,6 +12,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/lag"
 )
 
 // Run starts a broker on this machine and stops it cleanly when ctx ends. It
@@ -81,6 +82,13 @@ func (b *Broker) Stop(ctx context.Context) error {
 		return fmt.Errorf("the broker did not stop cleanly: %w", err)
 	}
 	return nil
+}
+
+// GroupLags tells how far the groups are behind that this broker coordinates; see
+// [lag.Reporter.Report]. It may be called by any goroutine while the broker runs.
+func (b *Broker) GroupLags(ctx context.Context) []lag.Lag {
+	r := lag.Reporter{Groups: b.parts.groups, View: b.parts.view, Peers: b.parts.peers}
+	return r.Report(ctx)
 }
 
 // Failed yields an error if the broker cannot go on, as when its last log

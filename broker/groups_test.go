@@ -206,6 +206,63 @@ func TestCoordinatorMovesInBubble(t *testing.T) {
 	})
 }
 
+// A broker tells the lag of the groups that it coordinates, in partitions that others
+// lead, too.
+func TestLagsInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &elsewhere{t: t, host: newHost()}
+		z.up()
+		defer z.down()
+		hosts, brokers := map[int32]*host{}, map[int32]*Broker{}
+		for id := int32(1); id <= 3; id++ {
+			hosts[id] = z.host.neighbour()
+			brokers[id] = hosts[id].start(t, member(int(id)))
+		}
+		c := hosts[1].client(t, kgo.SeedBrokers(memberAddress(1)))
+		defer c.Close()
+		createTopic(t, c, "t", 3, nil)
+		produce(t, c, "t", 3, "a", "b", "c", "d", "e")
+		coordinator := findCoordinator(t, c, "g")
+		expectOffset(t, brokers[coordinator], "g", "t", -1) // it has loaded
+		commit := &group.Commit{Group: "g", Generation: group.NoGeneration}
+		for p, offset := range []int64{5, 2, 9} {
+			commit.Offsets = append(commit.Offsets, group.CommitOffset{
+				Topic: "t", Partition: int32(p), Offset: offset, LeaderEpoch: -1, CommitMS: group.NoTime, ExpireMS: group.NoExpiry,
+			})
+		}
+		done := make(chan struct{})
+		brokers[coordinator].parts.groups.CommitOffsets(commit, func() { close(done) })
+		<-done
+		report := func() string {
+			var lines []string
+			for _, l := range brokers[coordinator].GroupLags(t.Context()) {
+				lines = append(lines, fmt.Sprintf("%s %v: %d of %d, %d behind", l.Group, l.TopicPartition, l.Committed, l.End, l.Lag))
+			}
+			return strings.Join(lines, "\n")
+		}
+		if got, want := report(), "g t-0: 5 of 5, 0 behind\ng t-1: 2 of 5, 3 behind\ng t-2: 9 of 5, 0 behind"; got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		for id, b := range brokers {
+			if id != coordinator && len(b.GroupLags(t.Context())) > 0 {
+				t.Errorf("broker %d reports on a group that it does not coordinate", id)
+			}
+		}
+		// What cannot be found out is said to be unknown.
+		gone := coordinator%3 + 1
+		stop(t, brokers[gone])
+		synctest.Wait()
+		if got := report(); strings.Count(got, " of 5,") != 2 || strings.Count(got, " of -1, -1 behind") != 1 {
+			t.Errorf("with broker %d stopped:\n%s", gone, got)
+		}
+		for id, b := range brokers {
+			if id != gone {
+				stop(t, b)
+			}
+		}
+	})
+}
+
 // logged keeps what a broker says.
 type logged struct {
 	mu   sync.Mutex

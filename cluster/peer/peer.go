@@ -43,6 +43,8 @@ const (
 	// ForTransactions carries markers and verification between coordinators and
 	// partition leaders.
 	ForTransactions
+	// ForReports carries questions that nobody but an operator waits for.
+	ForReports
 )
 
 // Target says whom a request goes to, and on which of the connections to it.

@@ -20,6 +20,7 @@ var layers = [][]string{
 	{"broker/api"},
 	{"broker/fetch"},
 	{"broker/server"},
+	{"lag"},
 	{"controller", "group", "txn", "topics"},
 	{"replica"},
 	{"cluster/peer", "cluster/producerid"},
