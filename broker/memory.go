@@ -21,7 +21,7 @@ const (
 	lasting = time.Second
 	// breath is what may come on top of what lives until then, bytes. With less the
 	// runtime collects while nothing can be collected, and half of the processor goes there.
-	breath = 8 << 20
+	breath = 4 << 20
 )
 
 // sizeHeap has the heap take no more than what lives there deserves, and than the
