@@ -296,6 +296,49 @@ func TestFollowersThatCannotJoinAtOnce(t *testing.T) {
 	}
 }
 
+// A follower that is about to join is waited for, but not when it has gone, or lags:
+// then the high watermark moves although nobody fetches or appends.
+func TestWhoIsGoneIsNotWaitedFor(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		t.Run(fmt.Sprint("gone ", gone), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.replicas.shared.lagMax = time.Minute
+				w.apply(RoleChange{Partition: t0, TopicID: tID, Leader: self, Replicas: []int32{1, 2}, ISR: []int32{1}, IsNew: true})
+				p, err := w.replicas.Partition(t0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var reviews sync.WaitGroup
+				reviews.Go(func() { w.replicas.reviewISRs(ctx) })
+				reviews.Go(func() { w.replicas.watchBrokers(ctx) })
+				mustRead(t, p, fetchOf(2, 0, 20))
+				r := mustAppend(t, p, produceAll(), batch(t, 1000, 4))
+				var o outcome
+				if _, done := p.NotifyAt(r.LastOffset+1, r.LeaderEpoch, o.of("produce")); done {
+					t.Error("broker 2, which is about to join, is not waited for")
+				}
+				time.Sleep(40 * time.Second)
+				if heard := o.take(); heard != nil {
+					t.Errorf("%q while broker 2 is alive and does not lag", heard)
+				}
+				if gone {
+					w.view.Apply(cluster.Update{ControllerID: self, Brokers: []cluster.Broker{{ID: self}}})
+				} else {
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				if heard := o.take(); !slices.Equal(heard, []string{"produce"}) {
+					t.Errorf("heard %q", heard)
+				}
+				cancel()
+				reviews.Wait()
+			})
+		})
+	}
+}
+
 // A follower that has left because it lacks something does not come back before it has
 // fetched, though it has all that is committed.
 func TestLaggardStaysOut(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,7 @@ func (r *Replicas) Start(context.Context) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		r.stopReviews = cancel
 		r.reviews.Go(func() { r.reviewISRs(ctx) })
+		r.reviews.Go(func() { r.watchBrokers(ctx) })
 	}
 	return nil
 }
@@ -122,12 +124,35 @@ func (r *Replicas) reviewISRs(ctx context.Context) {
 			for p := range r.table.all() {
 				p.dropLaggards(now)
 				p.addCaughtUp()
+				p.localMoved() // a follower that lags and is not in sync is not waited for any more
 			}
 			if r.lookAgain != nil && r.refusals.settle(r.view.Snapshot(), r.broker, r.uncleanAllowed) {
 				r.lookAgain()
 			}
 		}
 	}
+}
+
+// watchBrokers looks again at what waits for other replicas, when brokers have come or
+// gone: one that is about to join the in-sync replicas is waited for as long as it lives.
+// Whoever is left does not fetch a second time what it has, so that nothing else would
+// move the high watermark. Kafka's followers fetch each partition again and again.
+func (r *Replicas) watchBrokers(ctx context.Context) {
+	known := r.view.Snapshot().Brokers()
+	for {
+		s, err := r.view.Wait(ctx, func(s *cluster.Snapshot) bool { return !sameBrokers(s.Brokers(), known) })
+		if err != nil {
+			return
+		}
+		known = s.Brokers()
+		for p := range r.table.all() {
+			p.localMoved()
+		}
+	}
+}
+
+func sameBrokers(a, b []cluster.Broker) bool {
+	return slices.EqualFunc(a, b, func(a, b cluster.Broker) bool { return a.ID == b.ID })
 }
 
 // uncleanAllowed says whether unclean.leader.election.enable allows this broker to lead a
