@@ -38,29 +38,35 @@ func (h *updateMetadata) handle(_ context.Context, r *server.Request, req *kmsg.
 		return resp, nil
 	}
 	topics := topicUpdates(req)
-	h.view.Apply(cluster.Update{
+	gone := h.view.Apply(cluster.Update{
 		ControllerID:    req.ControllerID,
 		ControllerEpoch: req.ControllerEpoch,
 		Brokers:         liveBrokers(r.Header.Version, req.LiveBrokers),
 		Topics:          topics,
 	})
 	// In order with other requests: a topic of the same name may come next.
-	if deleted := deletedPartitions(topics); len(deleted) > 0 {
-		h.groups.PartitionsDeleted(deleted)
+	if gone = append(gone, h.unknown(topics)...); len(gone) > 0 {
+		h.groups.PartitionsDeleted(gone)
 	}
 	return resp, nil
 }
 
-// deletedPartitions are those that the controller says do not exist any more.
-func deletedPartitions(topics []cluster.TopicUpdate) (deleted []protocol.TopicPartition) {
+// unknown are the partitions that are deleted and that this broker has not known of, as
+// after a start in the middle of the deletion. Those of a later topic of the same name
+// are not among them.
+func (h *updateMetadata) unknown(topics []cluster.TopicUpdate) (gone []protocol.TopicPartition) {
+	s := h.view.Snapshot()
 	for _, t := range topics {
+		if _, later := s.Topic(t.Name); later {
+			continue
+		}
 		for _, p := range t.Partitions {
 			if p.Leader == cluster.LeaderDeleting {
-				deleted = append(deleted, protocol.TopicPartition{Topic: t.Name, Partition: p.ID})
+				gone = append(gone, protocol.TopicPartition{Topic: t.Name, Partition: p.ID})
 			}
 		}
 	}
-	return deleted
+	return gone
 }
 
 // securityProtocols are Kafka's numbers for them.
