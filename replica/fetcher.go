@@ -28,6 +28,7 @@ type fetcher struct {
 	changed  chan struct{}        // holds at most one signal
 
 	session  fetchSession
+	epoch    int64 // of this broker's registration, as the leader was told in the session
 	copies   map[*Partition]*copied
 	byTarget map[fetchTarget]*copied
 	delayed  map[*copied]time.Time // those that have failed, until they are tried again
@@ -232,7 +233,13 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	if err := f.connect(ctx); err != nil {
 		return err
 	}
-	req := f.session.request(f.broker, f.brokerEpoch(), &f.settings)
+	if epoch := f.brokerEpoch(); epoch != f.epoch {
+		// The leader has to hear of every partition that this broker has it still: where
+		// nothing happens it would propose the old registration for the ISR for ever.
+		f.epoch = epoch
+		f.restartSession()
+	}
+	req := f.session.request(f.broker, f.epoch, &f.settings)
 	f.response.Version = req.Version
 	if err := f.line.ask(ctx, req, &f.response, f.settings.FetchWait); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ type decided struct {
 // node is one broker.
 type node struct {
 	id       int32
-	epoch    int64 // of its registration
+	epoch    atomic.Int64 // of its registration
 	store    *storage.Store
 	view     *cluster.View
 	replicas *replica.Replicas
@@ -219,7 +220,8 @@ func (ns *nodes) start(id int32) *node {
 	}
 	ns.mu.Lock()
 	ns.epochs++
-	n := &node{id: id, epoch: ns.epochs, view: cluster.NewView()}
+	n := &node{id: id, view: cluster.NewView()}
+	n.epoch.Store(ns.epochs)
 	ns.mu.Unlock()
 	n.listener, n.dial, err = ns.listen(id)
 	check("listen")
@@ -242,7 +244,7 @@ func (ns *nodes) start(id int32) *node {
 		BrokerID:    id,
 		TopicConfig: func(context.Context, string) (*config.Topic, error) { return topicConfig(""), nil },
 		Peers:       peers{n.pool, ns},
-		BrokerEpoch: func() int64 { return n.epoch },
+		BrokerEpoch: n.epoch.Load,
 		Replication: ns.settings.Broker().Replication,
 		Logger:      log,
 	}, n.store, n.view)
@@ -251,7 +253,7 @@ func (ns *nodes) start(id int32) *node {
 	err = errors.Join(n.pool.Start(ctx), n.store.Start(ctx), n.replicas.Start(ctx))
 	check("start")
 	routes, err := Routes(Deps{
-		BrokerID: id, ClusterID: clusterID, BrokerEpoch: func() int64 { return n.epoch }, FeatureEpoch: func() int64 { return 0 },
+		BrokerID: id, ClusterID: clusterID, BrokerEpoch: n.epoch.Load, FeatureEpoch: func() int64 { return 0 },
 		Settings: ns.settings, View: n.view, Store: n.store, Replicas: n.replicas,
 		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: newGroups(ns.t, ns.settings, n.replicas), OldOffsets: &fakeOffsets{}, Logger: log,
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
@@ -235,7 +236,7 @@ func TestShrinkAndExpand(t *testing.T) {
 			t.Errorf("in sync are %v", isr)
 		}
 		for _, req := range ns.alters {
-			if p := req.Topics[0].Partitions[0]; req.BrokerID != 1 || req.BrokerEpoch != ns.brokers[1].epoch || len(p.NewEpochISR) != len(p.NewISR) {
+			if p := req.Topics[0].Partitions[0]; req.BrokerID != 1 || req.BrokerEpoch != ns.brokers[1].epoch.Load() || len(p.NewEpochISR) != len(p.NewISR) {
 				t.Errorf("request %+v", req)
 			}
 		}
@@ -255,6 +256,38 @@ func TestIdlePartitionKeepsItsFollowers(t *testing.T) {
 		}
 		if len(ns.alters) > 0 {
 			t.Errorf("%d requests to change the ISR", len(ns.alters))
+		}
+	})
+}
+
+// A follower that has registered anew, as after the end of its session, tells its leader
+// so of partitions in which nothing happens, too: the controller lets nobody join the ISR
+// for an earlier registration (KIP-903).
+func TestIdleFollowerRegistersAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := newNodes(t, 2)
+		registered := ns.brokers[2].epoch.Load() + 10
+		ns.onAlter = func(req *kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error) {
+			p := req.Topics[0].Partitions[0]
+			if !slices.ContainsFunc(p.NewEpochISR, func(m kmsg.AlterPartitionRequestTopicPartitionNewEpochISR) bool {
+				return m.BrokerID == 2 && m.BrokerEpoch < registered
+			}) {
+				return nil, nil
+			}
+			refused := kmsg.AlterPartitionResponseTopicPartition{Partition: p.Partition, ErrorCode: kerr.IneligibleReplica.Code}
+			return &kmsg.AlterPartitionResponse{Topics: []kmsg.AlterPartitionResponseTopic{
+				{TopidID: req.Topics[0].TopicID, Partitions: []kmsg.AlterPartitionResponseTopicPartition{refused}}}}, nil
+		}
+		ns.create(t0, 1, 2)
+		ns.lead(t0, 1, 1) // the controller has seen the session end
+		time.Sleep(time.Minute)
+		if isr := ns.isr(t0); len(isr) != 1 {
+			t.Fatalf("in sync are %v", isr)
+		}
+		ns.brokers[2].epoch.Store(registered)
+		time.Sleep(time.Minute)
+		if isr := ns.isr(t0); len(isr) != 2 {
+			t.Errorf("in sync are %v", isr)
 		}
 	})
 }
