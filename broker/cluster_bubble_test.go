@@ -17,15 +17,22 @@ const (
 )
 
 // TestClusterInBubble has three whole brokers live through faults that a seed chooses,
-// while idempotent producers with acks=all, of which two replicas must be in sync, and
-// consumers are busy. Meanwhile, and when everything has healed:
+// while idempotent producers with acks=all, of which two replicas must be in sync,
+// consumers, and members of consumer groups are busy. Meanwhile, and when everything has
+// healed:
 //
 //   - every acknowledged record is there once, in order, at its offset;
 //   - replicas are the same, byte by byte, below the high watermark, and as consumers
 //     have read them;
 //   - never has a partition two leaders in one epoch;
 //   - no latest offset that a client was answered goes back;
-//   - every partition has a leader within session timeout + 3 s.
+//   - every partition has a leader within session timeout + 3 s;
+//   - no committed offset that was acknowledged is lost or goes back;
+//   - never has a generation of a group two leaders, or a partition two members in it, and
+//     no generation goes back behind one that was stored;
+//   - nobody answers for a group that it does not coordinate;
+//   - every group is stable, with all of its partitions assigned, within session timeout +
+//     rebalance timeout + 5 s.
 //
 // GRACCHUS_CLUSTER_FROM and GRACCHUS_CLUSTER_SEEDS choose the seeds. A single one is run
 // with the brokers' logs. The same seed does the same to the same machines at the same
@@ -57,6 +64,10 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 		"request.timeout.ms":                   "5000", // which a broker that cannot hand over waits for
 		"controlled.shutdown.retry.backoff.ms": "500",
 	}
+	properties["offsets.topic.num.partitions"] = fmt.Sprint(simOffsetsPartitions)
+	properties["group.min.session.timeout.ms"] = "1000"
+	properties["group.initial.rebalance.delay.ms"] = fmt.Sprint(seed % 3 * 300)
+	properties["min.insync.replicas"] = fmt.Sprint(1 + seed/2%2) // of the offsets
 	if seed%3 == 0 {
 		properties["leader.imbalance.check.interval.seconds"] = "4"
 		properties["leader.imbalance.per.broker.percentage"] = "0"
@@ -64,9 +75,11 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 	configs := map[string]string{"min.insync.replicas": "2"}
 	if durable {
 		configs["flush.messages"] = "1"
+		properties["log.flush.interval.messages"] = "1"
 	}
 	if seed%5 < 2 {
 		configs["segment.bytes"] = "4000"
+		properties["offsets.topic.segment.bytes"] = "4000"
 	}
 
 	s := newSimulation(t, seed, logger, properties)
@@ -91,6 +104,8 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 		s.running.Go(func() { s.observe(p+1, stop) })
 	}
 
+	groups, silence := s.startGroups(stop)
+
 	rnd := s.random(1)
 	faults := simFaults
 	if durable {
@@ -99,12 +114,17 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 	ok := s.settled()
 	for round := 0; ok && round < 2; round++ {
 		s.play(s.schedule(rnd, faults, 12*time.Second))
-		ok = s.settled()
+		ok = s.settled() && s.stable(groups)
 		if ok && !durable {
 			ok = s.losePower(s.brokers[rnd.IntN(3)])
 		}
 	}
 	close(produced)
+	ok = ok && s.stable(groups)
+	silence()
+	for _, g := range groups {
+		ok = ok && g.checkFinal()
+	}
 	ok = ok && s.within(30*time.Second, "everything is acknowledged", func() bool {
 		for _, l := range lanes {
 			if l.rest() != "" {
@@ -129,7 +149,11 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 	s.close()
 	if ok {
 		s.compare(lanes, taps)
+		s.compareOffsets()
 	} else {
+		for _, g := range groups {
+			g.noteMembers()
+		}
 		for _, l := range lanes {
 			if rest := l.rest(); rest != "" {
 				t.Log(rest)
@@ -137,7 +161,7 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 			}
 		}
 	}
-	s.report(lanes)
+	s.report(lanes, groups)
 }
 
 func (s *simulation) broker(id int32) bool { return s.brokers[id-1].broker() != nil }
@@ -173,14 +197,18 @@ func endOf(lanes []*lane, partition int32) (end int64) {
 	return end
 }
 
-func (s *simulation) report(lanes []*lane) {
-	batches := 0
+func (s *simulation) report(lanes []*lane, groups []*simGroup) {
+	batches, commits, generations := 0, 0, 0
 	for _, l := range lanes {
 		batches += l.acknowledged()
 	}
+	for _, g := range groups {
+		commits, generations = commits+g.acknowledgedCommits(), generations+len(g.generations)
+	}
 	s.seen.mu.Lock()
 	defer s.seen.mu.Unlock()
-	s.t.Logf("%v, %d batches acknowledged, %d ends answered, %d reigns", time.Since(s.began).Round(time.Second), batches, s.seen.answers, len(s.seen.leaders))
+	s.t.Logf("%v, %d batches acknowledged, %d ends answered, %d reigns, %d offsets committed in %d generations",
+		time.Since(s.began).Round(time.Second), batches, s.seen.answers, len(s.seen.leaders), commits, generations)
 	for _, wrong := range s.seen.wrong {
 		s.t.Error(wrong)
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -38,9 +40,9 @@ func (s *simulation) noteViews() {
 		}
 		epoch, active := b.parts.controller.Active()
 		s.note("broker %d: controller %v (epoch %d), registered in epoch %d", m.id, active, epoch, b.parts.registration.Epoch())
-		for p := range int32(simPartitions) {
-			if found, ok := b.parts.view.Snapshot().Partition(simPartition(p)); ok {
-				s.note("  partition %d: leader %d in epoch %d, in sync %v, version %d, %d bytes here", p, found.Leader, found.LeaderEpoch, found.ISR, found.PartitionEpoch, len(logOf(m.disk, p)))
+		for _, p := range simReplicated() {
+			if found, ok := b.parts.view.Snapshot().Partition(p); ok {
+				s.note("  partition %v: leader %d in epoch %d, in sync %v, version %d, %d bytes here", p, found.Leader, found.LeaderEpoch, found.ISR, found.PartitionEpoch, len(logOf(m.disk, p)))
 			}
 		}
 	}
@@ -64,8 +66,8 @@ func (b *simBroker) says(is func(*cluster.Partition) bool) bool {
 	if running == nil {
 		return false
 	}
-	for p := range int32(simPartitions) {
-		if found, ok := running.parts.view.Snapshot().Partition(simPartition(p)); !ok || !is(found) {
+	for _, p := range simReplicated() {
+		if found, ok := running.parts.view.Snapshot().Partition(p); !ok || !is(found) {
 			return false
 		}
 	}
@@ -98,7 +100,7 @@ const startLimit = 30 * time.Second
 func (s *simulation) compare(lanes []*lane, taps []*tap) {
 	for p, c := range taps {
 		for _, b := range s.brokers {
-			log := logOf(b.disk, int32(p))
+			log := logOf(b.disk, simPartition(int32(p)))
 			if at, same := sameBatches(c.bytes, log); !same {
 				s.seen.bad("partition %d: the replica of broker %d (%d bytes) is not what a consumer has read (%d bytes), from offset %d on", p, b.id, len(log), len(c.bytes), at)
 			}
@@ -108,9 +110,47 @@ func (s *simulation) compare(lanes []*lane, taps []*tap) {
 	}
 }
 
+// compareOffsets holds that the replicas of __consumer_offsets have the same last record
+// of each key: before that, each broker compacts by itself.
+func (s *simulation) compareOffsets() {
+	for p := range int32(simOffsetsPartitions) {
+		first := s.lastRecords(s.brokers[0], simOffsetsPartition(p))
+		for _, b := range s.brokers[1:] {
+			if other := s.lastRecords(b, simOffsetsPartition(p)); !maps.Equal(first, other) {
+				s.seen.bad("%v: the replicas of brokers 1 and %d have not the same last records: %q and %q", simOffsetsPartition(p), b.id, first, other)
+			}
+		}
+	}
+}
+
+// lastRecords returns the offset and the value of the last record of each key, but for
+// tombstones.
+func (s *simulation) lastRecords(b *simBroker, tp protocol.TopicPartition) map[string]string {
+	last := map[string]string{}
+	for log := logOf(b.disk, tp); len(log) > 0; {
+		var batch record.Batch
+		var err error
+		if batch, log, err = record.Next(log); err != nil {
+			s.seen.bad("%v on broker %d: %v", tp, b.id, err)
+			break
+		}
+		for r, err := range batch.Records(1 << 20) {
+			switch {
+			case err != nil:
+				s.seen.bad("%v on broker %d, offset %d: %v", tp, b.id, batch.BaseOffset(), err)
+			case r.Value == nil:
+				delete(last, string(r.Key))
+			default:
+				last[string(r.Key)] = fmt.Sprintf("%d %x", batch.Offset(r), r.Value)
+			}
+		}
+	}
+	return last
+}
+
 // logOf is the content of a replica's log.
-func logOf(disk *vfs.Mem, partition int32) []byte {
-	dir := path.Join("/a", simPartition(partition).String())
+func logOf(disk *vfs.Mem, partition protocol.TopicPartition) []byte {
+	dir := path.Join("/a", partition.String())
 	entries, err := disk.ReadDir(dir)
 	if err != nil {
 		return nil
@@ -206,7 +246,7 @@ func (s *simulation) noteRecords(l *lane) {
 	}
 	for _, b := range s.brokers {
 		var found []string
-		for log := logOf(b.disk, l.partition); len(log) > 0; {
+		for log := logOf(b.disk, simPartition(l.partition)); len(log) > 0; {
 			var batch record.Batch
 			var err error
 			if batch, log, err = record.Next(log); err != nil {

@@ -15,8 +15,7 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
-// wire is a client's connection to a broker. It belongs to one goroutine. Requests are
-// of versions without tagged fields, the last ones of which are these.
+// wire is a client's connection to a broker. It belongs to one goroutine.
 type wire struct {
 	process *simnet.Process
 	conn    net.Conn // nil while there is none
@@ -25,13 +24,22 @@ type wire struct {
 	pending []int32 // of requests that wait for their response
 }
 
+// Versions of requests: the last ones without tagged fields, and the first one of
+// OffsetFetch that can require stable offsets.
 const (
-	wireProduce      = 8
-	wireFetch        = 11
-	wireListOffsets  = 5
-	wireMetadata     = 8
-	wireCreateTopics = 4
-	wireInitProducer = 1
+	wireProduce         = 8
+	wireFetch           = 11
+	wireListOffsets     = 5
+	wireMetadata        = 8
+	wireCreateTopics    = 4
+	wireInitProducer    = 1
+	wireFindCoordinator = 2
+	wireJoinGroup       = 5
+	wireSyncGroup       = 3
+	wireHeartbeat       = 3
+	wireLeaveGroup      = 3
+	wireOffsetCommit    = 7
+	wireOffsetFetch     = 7
 )
 
 // open connects to a broker, unless that is the one it is connected to.
@@ -75,7 +83,11 @@ func (w *wire) receive(resp kmsg.Response, patience time.Duration) error {
 		return fmt.Errorf("the response to request %d begins with %x", id, frame[:min(4, len(frame))])
 	}
 	w.pending = w.pending[1:]
-	return resp.ReadFrom(frame[4:])
+	body := frame[4:]
+	if resp.IsFlexible() {
+		body = body[1:] // no tagged fields
+	}
+	return resp.ReadFrom(body)
 }
 
 // ask sends a request and waits. After an error there is no connection.
@@ -157,6 +169,39 @@ func (w *wire) listEnds(broker int32, epochs []int32) (ends []placedEnd, again b
 type placedEnd struct {
 	offset int64
 	epoch  int32
+}
+
+// coordinator asks a broker who coordinates a group.
+func (w *wire) coordinator(broker int32, group string) (int32, error) {
+	req := kmsg.NewPtrFindCoordinatorRequest()
+	req.CoordinatorKey = group
+	answer, err := w.ask(broker, req, wireFindCoordinator, 2*time.Second)
+	if err != nil {
+		return 0, err
+	}
+	resp := answer.(*kmsg.FindCoordinatorResponse)
+	return resp.NodeID, kerr.ErrorForCode(resp.ErrorCode)
+}
+
+// committed asks a broker what a group has committed for the topic of the simulation.
+func (w *wire) committed(broker int32, group string) (*kmsg.OffsetFetchResponse, error) {
+	answer, err := w.ask(broker, offsetFetch(group), wireOffsetFetch, 2*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*kmsg.OffsetFetchResponse), nil
+}
+
+func offsetFetch(group string) *kmsg.OffsetFetchRequest {
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group, req.RequireStable = group, true
+	topic := kmsg.NewOffsetFetchRequestTopic()
+	topic.Topic = simTopic
+	for p := range int32(simPartitions) {
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	return req
 }
 
 // createSimTopic makes the topic of the simulation. Partition p is led by broker p+1.

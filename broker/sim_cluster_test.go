@@ -259,6 +259,7 @@ func (l *life) watchRoles(b *Broker) {
 		p.start = func(ctx context.Context) error {
 			err := start(ctx)
 			if err == nil {
+				l.s.seen.begins(l.id)
 				b.parts.replicas.Subscribe(l.tookRole)
 			}
 			return err
@@ -269,8 +270,8 @@ func (l *life) watchRoles(b *Broker) {
 }
 
 func (l *life) tookRole(e replica.RoleEvent) {
-	if e.Role == replica.Leader && !l.process.Dead() {
-		l.s.seen.leads(l.id, e.Partition.Partition, e.Epoch)
+	if !l.process.Dead() {
+		l.s.seen.took(l.id, e)
 	}
 }
 
@@ -291,6 +292,24 @@ func (l *life) env() Env {
 		},
 		Logger: l.s.logger.With("on", l.id),
 	}
+}
+
+// simOffsetsPartitions is how many partitions __consumer_offsets has.
+const simOffsetsPartitions = 3
+
+// simReplicated are the partitions of the cluster, each on all brokers.
+func simReplicated() (all []protocol.TopicPartition) {
+	for p := range int32(simPartitions) {
+		all = append(all, simPartition(p))
+	}
+	for p := range int32(simOffsetsPartitions) {
+		all = append(all, simOffsetsPartition(p))
+	}
+	return all
+}
+
+func simOffsetsPartition(p int32) protocol.TopicPartition {
+	return protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: p}
 }
 
 func simPartition(p int32) protocol.TopicPartition {

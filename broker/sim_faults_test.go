@@ -82,7 +82,8 @@ func (s *simulation) heal() {
 
 // some chooses a broker: the controller, the leader of some partition, or any.
 func (s *simulation) some(rnd *rand.Rand) *simBroker {
-	kind, partition, any := rnd.IntN(3), rnd.Int32N(simPartitions), rnd.IntN(len(s.brokers))
+	partitions := simReplicated()
+	kind, partition, any := rnd.IntN(3), partitions[rnd.IntN(len(partitions))], rnd.IntN(len(s.brokers))
 	for _, m := range s.brokers {
 		b := m.broker()
 		if b == nil {
@@ -92,7 +93,7 @@ func (s *simulation) some(rnd *rand.Rand) *simBroker {
 		if kind == 0 && active {
 			return m
 		}
-		if p, ok := b.parts.view.Snapshot().Partition(simPartition(partition)); kind == 1 && ok && p.Leader > 0 {
+		if p, ok := b.parts.view.Snapshot().Partition(partition); kind == 1 && ok && p.Leader > 0 {
 			return s.brokers[p.Leader-1]
 		}
 	}

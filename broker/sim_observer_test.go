@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/replica"
 )
 
 // observations are what clients were told and brokers took themselves for. They keep
@@ -11,15 +14,33 @@ import (
 type observations struct {
 	mu      sync.Mutex
 	leaders map[simReign]int32   // the leader of a partition in an epoch
+	roles   map[simPost]simRole  // what brokers take themselves for
 	epochs  [simPartitions]int32 // the newest that clients know
 	latest  [simPartitions]int64 // the highest end that was answered
 	answers int                  // ends
 	wrong   []string
 }
 
-type simReign struct{ partition, epoch int32 }
+type simReign struct {
+	partition protocol.TopicPartition
+	epoch     int32
+}
 
-func newObservations() *observations { return &observations{leaders: map[simReign]int32{}} }
+type simPost struct {
+	broker    int32
+	partition protocol.TopicPartition
+}
+
+// simRole is what a broker takes itself for, and how often that has changed.
+type simRole struct {
+	leads   bool
+	epoch   int32
+	changes int
+}
+
+func newObservations() *observations {
+	return &observations{leaders: map[simReign]int32{}, roles: map[simPost]simRole{}}
+}
 
 func (o *observations) bad(format string, args ...any) {
 	o.mu.Lock()
@@ -34,16 +55,38 @@ func (o *observations) badLocked(format string, args ...any) {
 	}
 }
 
-// leads says that a broker leads, by its own account or another's.
-func (o *observations) leads(broker, partition, epoch int32) {
+// took is told of each change of a broker's role.
+func (o *observations) took(broker int32, e replica.RoleEvent) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.leadsLocked(broker, simReign{partition, epoch})
+	leads := e.Role == replica.Leader
+	if leads {
+		o.leadsLocked(broker, simReign{e.Partition, e.Epoch})
+	}
+	post := simPost{broker, e.Partition}
+	o.roles[post] = simRole{leads, e.Epoch, o.roles[post].changes + 1}
+}
+
+// begins is told of a broker that has started and has no roles yet.
+func (o *observations) begins(broker int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for post, role := range o.roles {
+		if post.broker == broker {
+			o.roles[post] = simRole{changes: role.changes + 1}
+		}
+	}
+}
+
+func (o *observations) role(broker int32, partition protocol.TopicPartition) simRole {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.roles[simPost{broker, partition}]
 }
 
 func (o *observations) leadsLocked(broker int32, r simReign) {
 	if before, known := o.leaders[r]; known && before != broker {
-		o.badLocked("partition %d has two leaders in epoch %d, brokers %d and %d", r.partition, r.epoch, before, broker)
+		o.badLocked("partition %v has two leaders in epoch %d, brokers %d and %d", r.partition, r.epoch, before, broker)
 	}
 	o.leaders[r] = broker
 }
@@ -54,7 +97,7 @@ func (o *observations) told(found []placed) {
 	defer o.mu.Unlock()
 	for p, at := range found {
 		if at.leader > 0 {
-			o.leadsLocked(at.leader, simReign{int32(p), at.epoch})
+			o.leadsLocked(at.leader, simReign{simPartition(int32(p)), at.epoch})
 		}
 		o.epochs[p] = max(o.epochs[p], at.epoch)
 	}
@@ -76,7 +119,7 @@ func (o *observations) ended(broker int32, ends []placedEnd, floor [simPartition
 			continue
 		}
 		o.answers++
-		o.leadsLocked(broker, simReign{int32(p), end.epoch})
+		o.leadsLocked(broker, simReign{simPartition(int32(p)), end.epoch})
 		o.epochs[p] = max(o.epochs[p], end.epoch)
 		if end.offset < floor[p] {
 			o.badLocked("broker %d says in epoch %d that partition %d ends at %d, after an answer of %d", broker, end.epoch, p, end.offset, floor[p])
