@@ -35,7 +35,9 @@ func MaxDecompressed(maxMessageBytes int32) int {
 }
 
 var (
-	openers   = semaphore.NewWeighted(int64(max(runtime.GOMAXPROCS(0)-1, 1)))
+	// openers has room for as many as may open at a time. It is no semaphore, whose
+	// waiters must be of one synctest bubble: whole brokers are tested in several at once.
+	openers   = make(chan struct{}, max(runtime.GOMAXPROCS(0)-1, 1))
 	openBytes = semaphore.NewWeighted(allPayloads) // of those that are not small
 	// Two pools, for else those that wait for little would hold what is large.
 	mediumScratch = sync.Pool{New: func() any { return new([]byte) }}
@@ -90,9 +92,7 @@ func openWithin(buf *[]byte, src []byte, codec Codec, size int, use func(payload
 // inTurn calls use with a payload once it has a processor. use may not wait for
 // anything.
 func inTurn(payload []byte, use func(payload []byte) error) error {
-	if err := openers.Acquire(context.Background(), 1); err != nil {
-		return err // not reached, either
-	}
-	defer openers.Release(1)
+	openers <- struct{}{}
+	defer func() { <-openers }()
 	return use(payload)
 }
