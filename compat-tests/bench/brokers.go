@@ -134,6 +134,12 @@ func (b *bench) topic() string {
 	return fmt.Sprintf("bench-%d", b.made)
 }
 
+// group is a name that was not used before.
+func (b *bench) group() string {
+	b.made++
+	return fmt.Sprintf("bench-group-%d", b.made)
+}
+
 // drop deletes a topic and waits until its files are gone.
 func (b *bench) drop(c cluster, topic string) error {
 	if err := deleteTopics(c.addr(), topic); err != nil {

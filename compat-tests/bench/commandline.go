@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ type command struct {
 	withoutKafka bool
 }
 
-// clusterScenarios stands for all whose names begin with it.
-const clusterScenarios = "cluster"
+// families stand for all scenarios whose names begin with them.
+var families = []string{"group", "cluster"}
 
 // parse reads a command line. A full run is saved, as it is made for the docs.
 func parse(args []string) (command, error) {
@@ -76,7 +77,7 @@ func choose(words []string) ([]scenario, error) {
 	for _, word := range words {
 		before := len(chosen)
 		for _, s := range all {
-			if s.name == word || word == clusterScenarios && strings.HasPrefix(s.name, word+"-") {
+			if s.name == word || slices.Contains(families, word) && strings.HasPrefix(s.name, word+"-") {
 				chosen = append(chosen, s)
 			}
 		}
@@ -95,7 +96,7 @@ func names(all []scenario) []string {
 	return names
 }
 
-const usage = `bench [quick|full] [--save] [--without-kafka] [SCENARIO|cluster...]
+const usage = `bench [quick|full] [--save] [--without-kafka] [SCENARIO|group|cluster...]
 bench list
 bench report
 `

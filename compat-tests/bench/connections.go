@@ -1,14 +1,9 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
@@ -47,21 +42,21 @@ func connectionsScenario(b *bench) error {
 }
 
 func (b *bench) connectionsOnce(broker *harness.Broker) (values Values, err error) {
-	open := make([]net.Conn, 0, b.scale.connections)
+	open := make([]*wire, 0, b.scale.connections)
 	defer func() {
-		for _, conn := range open {
-			err = errors.Join(err, conn.Close())
+		for _, w := range open {
+			err = errors.Join(err, w.close())
 		}
 	}()
-	dial := func() error {
-		conn, err := firstRequest(broker.Addr)
+	another := func() error {
+		w, err := dial(broker.Addr)
 		if err == nil {
-			open = append(open, conn)
+			open = append(open, w)
 		}
 		return err
 	}
 	for range 20 { // what a broker needs for the first ones only
-		if err := dial(); err != nil {
+		if err := another(); err != nil {
 			return nil, err
 		}
 	}
@@ -71,7 +66,7 @@ func (b *bench) connectionsOnce(broker *harness.Broker) (values Values, err erro
 		return nil, err
 	}
 	for range b.scale.connections - len(open) {
-		if err := dial(); err != nil {
+		if err := another(); err != nil {
 			return nil, fmt.Errorf("connection %d: %w", len(open)+1, err)
 		}
 	}
@@ -87,33 +82,6 @@ func (b *bench) connectionsOnce(broker *harness.Broker) (values Values, err erro
 	values[grown], values[grownPerConnection] = more/1e6, more/1e3/float64(b.scale.connections)
 	values[resident], values[peak] = float64(after.resident)/1e6, float64(after.peak)/1e6
 	return values, nil
-}
-
-// firstRequest opens a connection and asks for the broker's versions, as every
-// client does first.
-func firstRequest(addr string) (net.Conn, error) {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	request := kmsg.NewPtrApiVersionsRequest()
-	request.SetVersion(3)
-	request.ClientSoftwareName, request.ClientSoftwareVersion = "bench", "1"
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := conn.Write(kmsg.NewRequestFormatter().AppendRequest(nil, request, 1)); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	size := make([]byte, 4)
-	if _, err := io.ReadFull(conn, size); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size))); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, conn.SetDeadline(time.Time{})
 }
 
 func connectionsTables(r *Results) string {

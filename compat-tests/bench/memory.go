@@ -1,9 +1,6 @@
 package main
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 const (
 	resident = "resident MB"
@@ -105,28 +102,17 @@ func (b *bench) mixedLoad(addr string) error {
 	if err := createTopics(addr, 1, topics...); err != nil {
 		return err
 	}
-	together := func(do func(i int) error) error {
-		failed := make(chan error, len(loads))
-		for i := range loads {
-			go func() { failed <- do(i) }()
-		}
-		var err error
-		for range loads {
-			err = errors.Join(err, <-failed)
-		}
-		return err
-	}
 	for _, l := range loads {
 		b.payload.values(l.record) // not in the goroutines
 	}
-	err := together(func(i int) error {
+	err := together(len(loads), func(i int) error {
 		_, err := produce(addr, topics[i], loads[i], b.payload.values(loads[i].record))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return together(func(i int) error {
+	return together(len(loads), func(i int) error {
 		_, err := consume(addr, topics[i], loads[i])
 		return err
 	})

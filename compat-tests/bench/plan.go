@@ -22,6 +22,11 @@ type scale struct {
 	killed       int           // partitions with records at a kill -9
 	session      time.Duration // of a controller that is killed, in ZooKeeper
 	handedOver   int           // partitions that a broker leads which is stopped
+	commitHeat   int64         // commits that each broker gets before any are measured
+	commits      time.Duration // of a turn of groups that commit
+	joining      int           // members that join a group at once
+	heartbeating int           // members that send heartbeats
+	offsets      int           // committed ones to be loaded
 }
 
 // scales by name. tiny only shows that the benchmark works.
@@ -31,16 +36,19 @@ func scales() map[string]scale {
 			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, reads: 2, latency: 5 * time.Second, idle: 4 * time.Second,
 			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
+			commitHeat: 20000, commits: 800 * time.Millisecond, joining: 100, heartbeating: 1000, offsets: 1e6,
 		},
 		"full": {
 			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, reads: 3, latency: 10 * time.Second, idle: 6 * time.Second,
 			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
+			commitHeat: 40000, commits: 2 * time.Second, joining: 100, heartbeating: 1000, offsets: 1e6,
 		},
 		"tiny": {
 			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, reads: 1, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
 			session: time.Second, handedOver: 10,
+			commitHeat: 1000, commits: 50 * time.Millisecond, joining: 10, heartbeating: 20, offsets: 10000,
 		},
 	}
 }
@@ -103,6 +111,18 @@ func scenarios() []scenario {
 		{
 			name: "memory", about: "resident when idle and under load",
 			quick: 35 * time.Second, full: 80 * time.Second, run: memoryScenario, tables: memoryTables, charts: memoryCharts,
+		},
+		{
+			name: "group-commits", about: "processor time of committing offsets, with 8 and 500 groups",
+			quick: 40 * time.Second, full: 80 * time.Second, run: groupCommitsScenario, tables: groupCommitsTables, charts: groupCommitsCharts,
+		},
+		{
+			name: "group-members", about: "100 members join a group; heartbeats of 1,000",
+			quick: 35 * time.Second, full: 60 * time.Second, run: groupMembersScenario, tables: groupMembersTables,
+		},
+		{
+			name: "group-load", about: "a start with a million committed offsets",
+			quick: 45 * time.Second, full: 65 * time.Second, run: groupLoadScenario, tables: groupLoadTables,
 		},
 		{
 			name: "cluster-produce", about: "three brokers: processor time of producing to three replicas",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -94,4 +95,17 @@ func (b *bench) turns(measure func(c cluster) (Values, error)) []turn {
 		all = append(all, turn{subject, func() (Values, error) { return measure(b.running[subject]) }})
 	}
 	return all
+}
+
+// together does something n times at once, and waits for all.
+func together(n int, do func(i int) error) error {
+	failed := make(chan error, n)
+	for i := range n {
+		go func() { failed <- do(i) }()
+	}
+	var err error
+	for range n {
+		err = errors.Join(err, <-failed)
+	}
+	return err
 }
