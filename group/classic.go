@@ -56,7 +56,7 @@ type classicGroup struct {
 	storing      *groupWrite // the assignments that are on their way to the log, if any
 	wake         time.Time   // when tick is due at the latest; zero is never
 
-	offsets  map[protocol.TopicPartition]storedOffset
+	offsets  offsetTable
 	inFlight map[protocol.TopicPartition]inFlight
 	commits  uint64 // how many have been sent to the log
 	// transactions are offsets that become valid when their producer commits, by
@@ -76,7 +76,6 @@ func newClassicGroup(id string, limits *Limits, now time.Time) *classicGroup {
 		byID:     map[string]*member{},
 		static:   map[string]*member{},
 		pending:  map[string]time.Time{},
-		offsets:  map[protocol.TopicPartition]storedOffset{},
 		inFlight: map[protocol.TopicPartition]inFlight{},
 		takes:    groupFootprint + footprint(len(id)),
 		room:     math.MaxInt,

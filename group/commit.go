@@ -165,9 +165,9 @@ func (g *classicGroup) landed(tp protocol.TopicPartition, number uint64) (delete
 
 // store takes over an offset that is in the log, unless a later one is known.
 func (g *classicGroup) store(tp protocol.TopicPartition, o storedOffset) {
-	if old, ok := g.offsets[tp]; !ok || old.at <= o.at {
-		g.setOffset(tp, o)
-	}
+	before := g.offsets.takes
+	g.offsets.put(tp, o)
+	g.takes += g.offsets.takes - before
 }
 
 // unstable reports whether a commit of the partition is under way: what is committed

@@ -78,7 +78,7 @@ func (c *Coordinator) FetchOffsets(dst []CommittedOffset, group string, partitio
 	defer h.mu.Unlock()
 	for _, tp := range partitions {
 		o := CommittedOffset{TopicPartition: tp, OffsetValue: noOffset, Unstable: h.group.unstable(tp)}
-		if stored, ok := h.group.offsets[tp]; ok && h.group.state != Dead {
+		if stored, ok := h.group.offsets.get(tp); ok && h.group.state != Dead {
 			o.OffsetValue = stored.OffsetValue
 		}
 		dst = append(dst, o)
@@ -102,7 +102,7 @@ func (g *classicGroup) appendOffsets(dst []CommittedOffset) []CommittedOffset {
 	if g.state == Dead {
 		return dst
 	}
-	for tp, o := range g.offsets {
+	for tp, o := range g.offsets.all() {
 		dst = append(dst, CommittedOffset{tp, o.OffsetValue, g.unstable(tp)})
 	}
 	return dst

@@ -14,6 +14,7 @@
 //	static.go         static members that come back
 //	heartbeat.go, leave.go
 //	commit.go         OffsetCommit, and the offsets on their way to the log
+//	table.go          the offsets that are in the log
 //	offsets.go        expiry and deletion
 //	tick.go           what is due
 //	persist.go        the group as it is stored, and as it was loaded

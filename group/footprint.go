@@ -9,7 +9,10 @@ const (
 	memberFootprint   = 450
 	protocolFootprint = 56
 	pendingFootprint  = 110
-	offsetFootprint   = 150
+	topicFootprint    = 150 // of which there are offsets
+	offsetFootprint   = 42
+	rareFootprint     = 30  // fields that few offsets have
+	openFootprint     = 150 // an offset of a transaction that has not ended
 )
 
 // footprint is what the group takes in memory, in bytes. It is kept up to date with
@@ -35,8 +38,20 @@ func (m *member) footprint() footprint {
 
 func pendingIDFootprint(id string) footprint { return pendingFootprint + footprint(len(id)) }
 
-func offsetsFootprint(topic, metadata string) footprint {
-	return offsetFootprint + footprint(len(topic)+len(metadata))
+func topicsFootprint(topic string) footprint { return topicFootprint + footprint(len(topic)) }
+
+// footprint is what the i-th offset takes beside its topic.
+func (of *topicOffsets) footprint(i int) footprint { return offsetsFootprint(of.rareAt(i)) }
+
+func offsetsFootprint(f rareFields) footprint {
+	if f == noRareFields {
+		return offsetFootprint
+	}
+	return offsetFootprint + rareFootprint + footprint(len(f.metadata))
+}
+
+func openOffsetFootprint(topic, metadata string) footprint {
+	return openFootprint + footprint(len(topic)+len(metadata))
 }
 
 func (w *groupWrite) footprint() (n footprint) {
@@ -61,39 +76,37 @@ func (g *classicGroup) setStoring(w *groupWrite) {
 	g.storing = w
 }
 
-func (g *classicGroup) setOffset(tp protocol.TopicPartition, o storedOffset) {
-	if old, ok := g.offsets[tp]; ok {
-		g.takes -= offsetsFootprint(tp.Topic, old.Metadata)
-	}
-	g.takes += offsetsFootprint(tp.Topic, o.Metadata)
-	g.offsets[tp] = o
-}
-
 // dropOffset reports whether there was one.
 func (g *classicGroup) dropOffset(tp protocol.TopicPartition) bool {
-	old, ok := g.offsets[tp]
-	if ok {
-		g.takes -= offsetsFootprint(tp.Topic, old.Metadata)
-		delete(g.offsets, tp)
-	}
-	return ok
+	before := g.offsets.takes
+	dropped := g.offsets.remove(tp)
+	g.takes += g.offsets.takes - before
+	return dropped
 }
 
 // measure counts anew.
 func (g *classicGroup) measure() footprint {
-	n := groupFootprint + footprint(len(g.id)) + g.storing.footprint()
+	n := groupFootprint + footprint(len(g.id)) + g.storing.footprint() + g.offsets.measure()
 	for _, m := range g.members {
 		n += m.footprint()
 	}
 	for id := range g.pending {
 		n += pendingIDFootprint(id)
 	}
-	for tp, o := range g.offsets {
-		n += offsetsFootprint(tp.Topic, o.Metadata)
-	}
 	for _, pending := range g.transactions {
 		for tp, o := range pending {
-			n += offsetsFootprint(tp.Topic, o.Metadata)
+			n += openOffsetFootprint(tp.Topic, o.Metadata)
+		}
+	}
+	return n
+}
+
+// measure counts anew.
+func (t *offsetTable) measure() (n footprint) {
+	for topic, of := range t.topics {
+		n += topicsFootprint(topic)
+		for i := range of.entries {
+			n += of.footprint(i)
 		}
 	}
 	return n
@@ -139,16 +152,23 @@ func (g *classicGroup) syncGrowth(assignments []Assignment) (n footprint) {
 // commitGrowth is by how much a commit has the group grow. As long as there is much
 // room nobody wants to know it exactly.
 func (g *classicGroup) commitGrowth(c *Commit) (n footprint) {
-	for i := range c.Offsets {
-		n += offsetsFootprint(c.Offsets[i].Topic, c.Offsets[i].Metadata)
-	}
-	if int(n) <= g.room {
+	if n = g.growth(c, &offsetTable{}); int(n) <= g.room {
 		return n
 	}
+	return g.growth(c, &g.offsets)
+}
+
+// growth is by how much a commit has a table grow, or less if it names a topic or a
+// partition in more than one place.
+func (g *classicGroup) growth(c *Commit, table *offsetTable) (n footprint) {
 	for i := range c.Offsets {
 		o := &c.Offsets[i]
-		if old, ok := g.offsets[protocol.TopicPartition{Topic: o.Topic, Partition: o.Partition}]; ok {
-			n -= offsetsFootprint(o.Topic, old.Metadata)
+		if (i == 0 || c.Offsets[i-1].Topic != o.Topic) && !table.has(o.Topic) {
+			n += topicsFootprint(o.Topic)
+		}
+		n += offsetsFootprint(rareFields{o.Metadata, o.ExpireMS})
+		if old, ok := table.get(o.TopicPartition()); ok {
+			n -= offsetsFootprint(rareFields{old.Metadata, old.ExpireMS})
 		}
 	}
 	return n

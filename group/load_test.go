@@ -97,7 +97,7 @@ func loaded(t *testing.T, batches ...string) string {
 		return ""
 	}
 	var texts []string
-	for tp, o := range g.offsets {
+	for tp, o := range g.offsets.all() {
 		texts = append(texts, fmt.Sprintf("%v=%d", tp, o.Offset))
 	}
 	for id, pending := range g.transactions {
@@ -148,7 +148,7 @@ func TestLoadOfStrangeRecords(t *testing.T) {
 	if err := l.add(batch); err != nil {
 		t.Fatal(err)
 	}
-	if g := l.groups["g"]; l.skipped != 5 || len(g.offsets) != 2 || g.meta != nil || l.firstSkipped == nil {
+	if g := l.groups["g"]; l.skipped != 5 || g.offsets.len() != 2 || g.meta != nil || l.firstSkipped == nil {
 		t.Errorf("%d skipped, %+v, %v", l.skipped, g, l.firstSkipped)
 	}
 	batch[len(batch)-10] ^= 1 // in the last offset

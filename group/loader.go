@@ -102,17 +102,9 @@ func (l *loader) addOffset(b record.Batch, key recordKey, value []byte) error {
 
 // store takes over an offset, unless a later one is known.
 func (l *loader) store(g *loadedGroup, tp protocol.TopicPartition, o storedOffset) {
-	old, exists := g.offsets[tp]
-	if exists && old.at > o.at {
-		return
-	}
-	if !exists {
+	if g.offsets.put(tp, o) {
 		l.offsets++
 	}
-	if g.offsets == nil {
-		g.offsets = map[protocol.TopicPartition]storedOffset{}
-	}
-	g.offsets[tp] = o
 }
 
 // deleteOffset deletes an offset, also one that waits for the end of its transaction:
@@ -127,9 +119,8 @@ func (l *loader) deleteOffset(group []byte, tp protocol.TopicPartition) {
 	if g == nil {
 		return
 	}
-	if _, exists := g.offsets[tp]; exists {
+	if g.offsets.remove(tp) {
 		l.offsets--
-		delete(g.offsets, tp)
 	}
 	l.dropEmpty(group, g)
 }
@@ -172,7 +163,7 @@ func (l *loader) group(id []byte) *loadedGroup {
 }
 
 func (l *loader) dropEmpty(id []byte, g *loadedGroup) {
-	if g.meta == nil && len(g.offsets) == 0 {
+	if g.meta == nil && g.offsets.len() == 0 {
 		delete(l.groups, string(id))
 	}
 }

@@ -2,6 +2,7 @@ package group
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -32,7 +33,7 @@ func (g *classicGroup) expired(now time.Time) (list []protocol.TopicPartition) {
 	default:
 		return nil
 	}
-	for tp, o := range g.offsets {
+	for tp, o := range g.offsets.all() {
 		since := o.CommitMS
 		if fromState {
 			since = g.stateMS
@@ -53,7 +54,7 @@ func (g *classicGroup) expired(now time.Time) (list []protocol.TopicPartition) {
 // A group without members does not outlive its last offset: then it is dead.
 func (g *classicGroup) removeOffsets(now time.Time, partitions []protocol.TopicPartition, fx *effects) {
 	t := &tombstones{}
-	for _, tp := range partitions {
+	for _, tp := range slices.Backward(partitions) { // each is the last of its topic
 		if g.removeOffset(tp) {
 			t.offsets = append(t.offsets, tp)
 		}
@@ -89,7 +90,7 @@ func (g *classicGroup) removeOffset(tp protocol.TopicPartition) bool {
 	for id, pending := range g.transactions {
 		if o, ok := pending[tp]; ok {
 			found = true
-			g.takes -= offsetsFootprint(tp.Topic, o.Metadata)
+			g.takes -= openOffsetFootprint(tp.Topic, o.Metadata)
 			if delete(pending, tp); len(pending) == 0 {
 				delete(g.transactions, id)
 			}
@@ -101,7 +102,7 @@ func (g *classicGroup) removeOffset(tp protocol.TopicPartition) bool {
 // known returns the partitions that the group has offsets of, or may soon have.
 func (g *classicGroup) known(partitions []protocol.TopicPartition) (list []protocol.TopicPartition) {
 	for _, tp := range partitions {
-		if _, ok := g.offsets[tp]; ok || g.unstable(tp) {
+		if _, ok := g.offsets.get(tp); ok || g.unstable(tp) {
 			list = append(list, tp)
 		}
 	}
@@ -109,7 +110,7 @@ func (g *classicGroup) known(partitions []protocol.TopicPartition) (list []proto
 }
 
 func (g *classicGroup) hasOffsets() bool {
-	return len(g.offsets)+len(g.inFlight)+len(g.transactions) > 0
+	return g.offsets.len()+len(g.inFlight)+len(g.transactions) > 0
 }
 
 // delete ends a group without members, with all its offsets.
@@ -121,15 +122,20 @@ func (g *classicGroup) delete(now time.Time, fx *effects) error {
 	default:
 		return kerr.NonEmptyGroup
 	}
-	all := maps.Clone(g.offsets)
+	all := map[protocol.TopicPartition]struct{}{}
+	for tp := range g.offsets.all() {
+		all[tp] = struct{}{}
+	}
 	for tp := range g.inFlight {
-		all[tp] = storedOffset{}
+		all[tp] = struct{}{}
 	}
 	for _, pending := range g.transactions {
-		maps.Copy(all, pending)
+		for tp := range pending {
+			all[tp] = struct{}{}
+		}
 	}
 	t := &tombstones{}
-	for tp := range all {
+	for _, tp := range slices.Backward(slices.SortedFunc(maps.Keys(all), protocol.TopicPartition.Compare)) {
 		g.removeOffset(tp)
 		t.offsets = append(t.offsets, tp)
 	}

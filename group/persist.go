@@ -41,9 +41,7 @@ func (g *classicGroup) value(assignments map[string][]byte) groupValue {
 // not known, and rejoin when they hear of it.
 func loadedClassicGroup(id string, limits *Limits, l *loadedGroup, now time.Time, fx *effects) *classicGroup {
 	g := newClassicGroup(id, limits, now)
-	if l.offsets != nil {
-		g.offsets = l.offsets
-	}
+	g.offsets = l.offsets
 	g.transactions = l.transactions
 	g.takes = g.measure()
 	if l.meta == nil {
@@ -117,6 +115,6 @@ type storedOffset struct {
 // loadedGroup is what the log says of a group.
 type loadedGroup struct {
 	meta         *groupValue
-	offsets      map[protocol.TopicPartition]storedOffset
+	offsets      offsetTable
 	transactions map[int64]map[protocol.TopicPartition]storedOffset
 }

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -257,8 +258,9 @@ func (s *scenario) show() {
 	if g.subscribed != nil {
 		s.say("  topics %v", sortedKeys(g.subscribed, strings.Compare))
 	}
-	for _, tp := range sortedKeys(g.offsets, protocol.TopicPartition.Compare) {
-		s.say("  %v: %s", tp, describeOffset(g.offsets[tp].OffsetValue))
+	offsets := maps.Collect(g.offsets.all())
+	for _, tp := range sortedKeys(offsets, protocol.TopicPartition.Compare) {
+		s.say("  %v: %s", tp, describeOffset(offsets[tp].OffsetValue))
 	}
 	for _, tp := range sortedKeys(g.inFlight, protocol.TopicPartition.Compare) {
 		s.say("  %v: %d on their way", tp, g.inFlight[tp].n)

@@ -51,7 +51,7 @@ func (c *Coordinator) Stats() Stats {
 		for _, h := range p.all() {
 			h.mu.Lock()
 			s.Groups[h.group.state]++
-			s.Offsets += len(h.group.offsets)
+			s.Offsets += h.group.offsets.len()
 			h.mu.Unlock()
 		}
 	}

@@ -18,8 +18,8 @@ func (w *walk) check() {
 			delete(w.parked, r)
 		}
 	}
-	if got := g.offsets[protocol.TopicPartition{Topic: "t"}].Offset; got < w.acknowledged {
-		w.t.Errorf("offset %d is committed, %d was acknowledged", got, w.acknowledged)
+	if got, _ := g.offsets.get(protocol.TopicPartition{Topic: "t"}); got.Offset < w.acknowledged {
+		w.t.Errorf("offset %d is committed, %d was acknowledged", got.Offset, w.acknowledged)
 	}
 	if counted := g.measure(); g.takes != counted {
 		w.t.Errorf("the group takes %d bytes, and thinks that it takes %d", counted, g.takes)

@@ -385,7 +385,7 @@ func (w *walk) failOver() {
 	w.generation = w.g.generation
 	// Generations that were not stored come again.
 	w.leaders, w.owners = map[int32]string{}, map[int32]map[int32]string{}
-	if got := w.g.offsets[protocol.TopicPartition{Topic: "t"}].Offset; got < w.acknowledged {
-		w.t.Errorf("offset %d is loaded, %d was acknowledged", got, w.acknowledged)
+	if got, _ := w.g.offsets.get(protocol.TopicPartition{Topic: "t"}); got.Offset < w.acknowledged {
+		w.t.Errorf("offset %d is loaded, %d was acknowledged", got.Offset, w.acknowledged)
 	}
 }
