@@ -9,8 +9,9 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
-func benchLab(b *testing.B) (*lab, func()) {
-	l := newLab(b, newFakeLog(), func(s *Settings) { s.InitialRebalanceDelay = 0 })
+// benchLab has a coordinator that coordinates all groups.
+func benchLab(tb testing.TB) (*lab, func()) {
+	l := newLab(tb, newFakeLog(), func(s *Settings) { s.InitialRebalanceDelay = 0 })
 	l.leads(0, 1)
 	l.leads(1, 1)
 	for {
@@ -51,10 +52,7 @@ func BenchmarkCommit(b *testing.B) {
 	c := commitOf("g", 1, 2, 3)
 	done := make(chan struct{}, 1)
 	f := func() { done <- struct{}{} }
-	discard := &discardLog{fakeLog: l.log}
-	for _, p := range *l.c.led.Load() {
-		p.appender.log = discard
-	}
+	l.discards()
 	b.ReportAllocs()
 	for b.Loop() {
 		l.c.CommitOffsets(c, f)
@@ -62,6 +60,14 @@ func BenchmarkCommit(b *testing.B) {
 		if c.Offsets[0].Err != nil {
 			b.Fatal(c.Offsets[0].Err)
 		}
+	}
+}
+
+// discards has the coordinator write to a log that costs nothing.
+func (l *lab) discards() {
+	discard := &discardLog{fakeLog: l.log}
+	for _, p := range *l.c.led.Load() {
+		p.appender.log = discard
 	}
 }
 

@@ -57,8 +57,8 @@ type classicGroup struct {
 	wake         time.Time   // when tick is due at the latest; zero is never
 
 	offsets  offsetTable
-	inFlight map[protocol.TopicPartition]inFlight
-	commits  uint64 // how many have been sent to the log
+	inFlight map[protocol.TopicPartition]inFlight // nil between large commits
+	commits  uint64                               // how many have been sent to the log
 	// transactions are offsets that become valid when their producer commits, by
 	// producer id.
 	transactions map[int64]map[protocol.TopicPartition]storedOffset
@@ -70,15 +70,14 @@ type classicGroup struct {
 // newClassicGroup returns a group without members, generation and offsets.
 func newClassicGroup(id string, limits *Limits, now time.Time) *classicGroup {
 	return &classicGroup{
-		id:       id,
-		limits:   limits,
-		stateMS:  now.UnixMilli(),
-		byID:     map[string]*member{},
-		static:   map[string]*member{},
-		pending:  map[string]time.Time{},
-		inFlight: map[protocol.TopicPartition]inFlight{},
-		takes:    groupFootprint + footprint(len(id)),
-		room:     math.MaxInt,
+		id:      id,
+		limits:  limits,
+		stateMS: now.UnixMilli(),
+		byID:    map[string]*member{},
+		static:  map[string]*member{},
+		pending: map[string]time.Time{},
+		takes:   groupFootprint + footprint(len(id)),
+		room:    math.MaxInt,
 	}
 }
 

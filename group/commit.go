@@ -71,6 +71,9 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 	if m != nil {
 		g.restartSession(m, now)
 	}
+	if g.inFlight == nil {
+		g.inFlight = make(map[protocol.TopicPartition]inFlight, len(c.Offsets))
+	}
 	accepted := false
 	c.number = g.commits
 	g.commits++
@@ -135,8 +138,14 @@ func (g *classicGroup) committed(w *write, base int64, err error, fx *effects) {
 			g.store(tp, storedOffset{o.value(w.timeMS), base})
 		}
 	}
+	if len(g.inFlight) == 0 && len(w.commit.Offsets) > inFlightKept {
+		g.inFlight = nil // as large as the commit was
+	}
 	fx.committed(w.commit.done)
 }
+
+// inFlightKept is for how many partitions a group keeps room between commits.
+const inFlightKept = 32
 
 // inFlight are the commits of one partition that are on their way to the log.
 type inFlight struct {

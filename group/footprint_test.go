@@ -81,6 +81,24 @@ func TestFootprint(t *testing.T) {
 	}
 }
 
+// What a large commit needs while it is on its way to the log goes when it is there.
+func TestLargeCommitLeavesItsOffsetsOnly(t *testing.T) {
+	const groups, partitions = 100, 1000
+	l, stop := benchLab(t)
+	defer stop()
+	l.discards()
+	before := heapInUse()
+	for g := range groups {
+		c := commitOf(fmt.Sprint("g", g), make([]int64, partitions)...)
+		<-l.commit(c)
+		is(t, "commit", c.Offsets[0].Err, nil)
+	}
+	takes := heapInUse() - before
+	if counted := l.c.Stats().Bytes; takes > counted*3/2 {
+		t.Errorf("%d bytes are taken, %d are counted", takes, counted)
+	}
+}
+
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC()
