@@ -124,7 +124,7 @@ func (l *fakeLog) Read(dst []byte, n int32, from, end int64, maxBytes int32) ([]
 	defer l.mu.Unlock()
 	began := len(dst)
 	for _, b := range l.partition(n).batches {
-		if b.NextOffset() <= from || b.BaseOffset() >= end {
+		if nextOffset(b) <= from || b.BaseOffset() >= end {
 			continue
 		}
 		if len(dst) > began && len(dst)+len(b) > began+int(maxBytes) {

@@ -67,20 +67,28 @@ func (c *Coordinator) read(p *partition, l *loader) error {
 			break // compaction has removed the last records
 		}
 		for rest := buf; len(rest) > 0; {
-			var b record.Batch
-			if b, rest, err = record.Next(rest); err != nil {
+			var entry record.Batch
+			if entry, rest, err = record.NextEntry(rest); err != nil {
 				return fmt.Errorf("after offset %d: %w", at, err)
 			}
-			if b.BaseOffset() >= end {
+			if entry.BaseOffset() >= end {
 				return nil
 			}
-			if err := l.add(b); err != nil {
+			if err := l.add(entry); err != nil {
 				return err
 			}
-			at = b.NextOffset()
+			at = nextOffset(entry)
 		}
 	}
 	return p.ctx.Err()
+}
+
+// nextOffset is the offset behind an entry. A message has that of its last record.
+func nextOffset(entry record.Batch) int64 {
+	if entry.Magic() < 2 {
+		return entry.BaseOffset() + 1
+	}
+	return entry.NextOffset()
 }
 
 // serve makes the groups that were loaded and has them served.

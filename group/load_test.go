@@ -14,17 +14,79 @@ import (
 
 // What Kafka left behind is what it was.
 func TestLoadOfKafkasLog(t *testing.T) {
+	var asItWas []record.Batch
+	for rest := kafkaSegment(t); len(rest) > 0; {
+		var b record.Batch
+		var err error
+		if b, rest, err = record.Next(rest); err != nil {
+			t.Fatal(err)
+		}
+		asItWas = append(asItWas, b)
+	}
+	loadKafkasLog(t, asItWas)
+}
+
+// Kafka 0.10 and before have left messages, which compaction keeps as they are.
+func TestLoadOfOldFormats(t *testing.T) {
+	for magic := range int8(2) {
+		for _, codec := range []record.Codec{record.None, record.Gzip} {
+			t.Run(fmt.Sprintf("format %d, %v", magic, codec), func(t *testing.T) {
+				const together = 5
+				var messages []byte
+				var b *record.Builder
+				n := 0
+				end := func() {
+					if b == nil {
+						return
+					}
+					batch, err := b.Build()
+					if err == nil {
+						messages, err = record.DownConvert(messages, batch, magic, 0, 1<<30, 1<<20)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					b = nil
+				}
+				eachRecord(t, kafkaSegment(t), func(_ record.Batch, r record.Record) {
+					if b == nil {
+						b = record.NewBuilder().SetBaseOffset(int64(n)).SetCodec(codec, record.DefaultLevel)
+					}
+					b.Append(1, r.Key, r.Value)
+					if n++; n%together == 0 {
+						end()
+					}
+				})
+				end()
+				var entries []record.Batch
+				for rest := messages; len(rest) > 0; {
+					var entry record.Batch
+					var err error
+					if entry, rest, err = record.NextEntry(rest); err != nil || entry.Magic() != magic {
+						t.Fatalf("%v, %v", entry, err)
+					}
+					entries = append(entries, entry)
+				}
+				loadKafkasLog(t, entries)
+				l := newLoader()
+				entries[0][len(entries[0])-1] ^= 1
+				if l.add(entries[0]) == nil {
+					t.Error("a damaged message is taken")
+				}
+			})
+		}
+	}
+}
+
+// loadKafkasLog loads the records of kafkaSegment, whatever they are in.
+func loadKafkasLog(t *testing.T, entries []record.Batch) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		for rest := kafkaSegment(t); len(rest) > 0; {
-			b, next, err := record.Next(rest)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rest = next
+		for _, entry := range entries {
 			for n := range int32(2) { // of its groups each partition has some
 				p := log.partition(n)
-				p.batches, p.end = append(p.batches, b), b.NextOffset()
+				p.batches, p.end = append(p.batches, entry), nextOffset(entry)
 			}
 		}
 		l := newLab(t, log, func(s *Settings) { s.LoadBufferBytes = 300 })

@@ -33,27 +33,50 @@ func newLoader() *loader {
 // maxOpened bounds what a compressed batch may become, in bytes.
 const maxOpened = 1 << 30
 
-// add adds a batch. Errors are those of a batch that cannot be read.
-func (l *loader) add(b record.Batch) error {
-	if err := b.CheckCRC(); err != nil {
+// add adds an entry of the log: a batch or, of the formats before 2, a message, as
+// Kafka 0.10 and before have left them. Errors are those of an entry that cannot be read.
+func (l *loader) add(entry record.Batch) error {
+	if entry.Magic() < 2 {
+		return l.addMessage(record.Message(entry))
+	}
+	if err := entry.CheckCRC(); err != nil {
 		return err
 	}
-	if b.IsControl() {
-		m, ok, err := record.ParseMarker(b)
+	if entry.IsControl() {
+		m, ok, err := record.ParseMarker(entry)
 		if ok {
-			l.endTransaction(b, m.Type == record.ControlCommit)
+			l.endTransaction(entry, m.Type == record.ControlCommit)
 		}
 		return err
 	}
-	for r, err := range b.Records(maxOpened) {
+	from := source{at: entry.BaseOffset(), transactional: entry.IsTransactional(), producer: entry.ProducerID()}
+	for r, err := range entry.Records(maxOpened) {
 		if err != nil {
 			return err
 		}
-		if err := l.addRecord(b, r); err != nil {
-			l.skip(fmt.Errorf("offset %d: %w", b.Offset(r), err))
-		}
+		l.addRecord(from, entry.Offset(r), r.Key, r.Value)
 	}
 	return nil
+}
+
+func (l *loader) addMessage(m record.Message) error {
+	if err := m.CheckCRC(); err != nil {
+		return err
+	}
+	for r, err := range m.Records(maxOpened) {
+		if err != nil {
+			return err
+		}
+		l.addRecord(source{at: r.Offset}, r.Offset, r.Key, r.Value)
+	}
+	return nil
+}
+
+// source is where a record comes from.
+type source struct {
+	at            int64 // the base offset of its batch
+	transactional bool
+	producer      int64 // whose transaction it is in
 }
 
 func (l *loader) skip(err error) {
@@ -63,20 +86,26 @@ func (l *loader) skip(err error) {
 	l.skipped++
 }
 
-func (l *loader) addRecord(b record.Batch, r record.Record) error {
-	key, err := parseRecordKey(r.Key)
+func (l *loader) addRecord(from source, offset int64, key, value []byte) {
+	if err := l.addParsed(from, key, value); err != nil {
+		l.skip(fmt.Errorf("offset %d: %w", offset, err))
+	}
+}
+
+func (l *loader) addParsed(from source, key, value []byte) error {
+	k, err := parseRecordKey(key)
 	switch {
 	case err != nil:
 		return err
-	case key.isOffset():
-		return l.addOffset(b, key, r.Value)
-	case key.isGroup():
-		return l.addGroup(key.group, r.Value)
+	case k.isOffset():
+		return l.addOffset(from, k, value)
+	case k.isGroup():
+		return l.addGroup(k.group, value)
 	}
-	return fmt.Errorf("key of version %d: %w", key.version, errRecord)
+	return fmt.Errorf("key of version %d: %w", k.version, errRecord)
 }
 
-func (l *loader) addOffset(b record.Batch, key recordKey, value []byte) error {
+func (l *loader) addOffset(from source, key recordKey, value []byte) error {
 	tp := protocol.TopicPartition{Topic: l.topic(key.topic), Partition: key.partition}
 	if value == nil {
 		l.deleteOffset(key.group, tp)
@@ -86,12 +115,12 @@ func (l *loader) addOffset(b record.Batch, key recordKey, value []byte) error {
 	if err != nil {
 		return err
 	}
-	o := storedOffset{v, b.BaseOffset()}
-	if b.IsTransactional() {
-		pending := l.open[b.ProducerID()]
+	o := storedOffset{v, from.at}
+	if from.transactional {
+		pending := l.open[from.producer]
 		if pending == nil {
 			pending = map[offsetName]storedOffset{}
-			l.open[b.ProducerID()] = pending
+			l.open[from.producer] = pending
 		}
 		pending[offsetName{string(key.group), tp}] = o
 		return nil
