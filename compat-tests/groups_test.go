@@ -24,12 +24,17 @@ const groupPartitions = 4
 type seen struct {
 	mu      sync.Mutex
 	records map[[2]int64]bool
+	again   int // how often one was read again
 }
 
 func (s *seen) add(partition int32, offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records[[2]int64{int64(partition), offset}] = true
+	at := [2]int64{int64(partition), offset}
+	if s.records[at] {
+		s.again++
+	}
+	s.records[at] = true
 }
 
 func (s *seen) count() int {

@@ -1,10 +1,12 @@
 package compat
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,11 +45,54 @@ func TestJava4(t *testing.T) {
 
 func javaClient(t *testing.T, jars string) *exec.Cmd {
 	t.Helper()
-	classes := t.TempDir()
-	harness.Run(t, 2*time.Minute, exec.Command("javac", "-cp", jars+"/*", "-d", classes, "clients/JavaClient.java"))
+	return javaProgram(t, jars, "JavaClient")()
+}
+
+// javaProgram returns what makes commands of a program of clients/.
+func javaProgram(t *testing.T, jars, class string) func(args ...string) *exec.Cmd {
+	t.Helper()
+	classes := javaClasses(t, jars)
 	log4j := filepath.Join(harness.Repository(), "scripts", "lib", "log4j.properties")
-	return exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-Dgracchus.log.level=WARN", "-Dlog4j.configuration=file:"+log4j,
-		"-cp", classes+":"+jars+"/*", "JavaClient")
+	return func(args ...string) *exec.Cmd {
+		return exec.Command("java", append([]string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dgracchus.log.level=WARN",
+			"-Dlog4j.configuration=file:" + log4j, "-cp", classes + ":" + jars + "/*", class}, args...)...)
+	}
+}
+
+// compiled are the folders of what was compiled with some jars. TestMain removes them.
+var compiled struct {
+	mu      sync.Mutex
+	folders map[string]string
+}
+
+// javaClasses compiles the programs of clients/, once for all tests of the process.
+func javaClasses(t *testing.T, jars string) string {
+	t.Helper()
+	compiled.mu.Lock()
+	defer compiled.mu.Unlock()
+	if folder, ok := compiled.folders[jars]; ok {
+		return folder
+	}
+	folder, err := os.MkdirTemp("", "gracchus-clients-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := filepath.Glob("clients/*.java")
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.Run(t, 2*time.Minute, exec.Command("javac", append([]string{"-J-XX:TieredStopAtLevel=1", "-proc:none", "-cp", jars + "/*", "-d", folder}, sources...)...))
+	if compiled.folders == nil {
+		compiled.folders = map[string]string{}
+	}
+	compiled.folders[jars] = folder
+	return folder
+}
+
+func removeCompiled() {
+	for _, folder := range compiled.folders {
+		os.RemoveAll(folder)
+	}
 }
 
 func runProgram(t *testing.T, b *harness.Broker, cmd *exec.Cmd, written func(i int) harness.Record) {
