@@ -55,16 +55,23 @@ func (t *term) electLeaders(unclean bool, asked []protocol.TopicPartition) ([]El
 	return results, nil
 }
 
+// What a partition is refused with: made once, for a request may name 50,000.
+var (
+	errNoPartition  = fmt.Errorf("The partition does not exist.: %w", kerr.UnknownTopicOrPartition)
+	errBeingDeleted = fmt.Errorf("The topic is being deleted: %w", kerr.InvalidTopicException)
+	errWellLed      = fmt.Errorf("Leader election not needed for topic partition.: %w", kerr.ElectionNotNeeded)
+)
+
 // electionNeeded finds a partition that is to get another leader, or says why it is not.
 func (t *term) electionNeeded(why election, tp protocol.TopicPartition) (*partition, error) {
 	p, known := t.st.partition(tp)
 	switch {
 	case !known:
-		return nil, fmt.Errorf("The partition does not exist.: %w", kerr.UnknownTopicOrPartition)
+		return nil, errNoPartition
 	case p.status == statusDeleting:
-		return nil, fmt.Errorf("The topic is being deleted: %w", kerr.InvalidTopicException)
+		return nil, errBeingDeleted
 	case t.wellLed(why, p):
-		return nil, fmt.Errorf("Leader election not needed for topic partition.: %w", kerr.ElectionNotNeeded)
+		return nil, errWellLed
 	}
 	return p, nil
 }

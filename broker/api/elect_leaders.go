@@ -90,8 +90,12 @@ func refuseElections(resp *kmsg.ElectLeadersResponse, req *kmsg.ElectLeadersRequ
 
 // namedOnce lists the partitions of a request, those that are named again left out.
 func namedOnce(topics []kmsg.ElectLeadersRequestTopic) []protocol.TopicPartition {
-	var tps []protocol.TopicPartition
-	named := map[protocol.TopicPartition]bool{}
+	n := 0
+	for _, t := range topics {
+		n += len(t.Partitions)
+	}
+	tps := make([]protocol.TopicPartition, 0, n)
+	named := make(map[protocol.TopicPartition]bool, n)
 	for _, t := range topics {
 		for _, number := range t.Partitions {
 			tp := protocol.TopicPartition{Topic: t.Topic, Partition: number}
