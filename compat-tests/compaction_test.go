@@ -23,6 +23,7 @@ import (
 // more records in between; then Kafka compacts what both have left once more. Each time
 // the same records must be there, at the same offsets, tombstones and markers included.
 func TestTakeOverCompaction(t *testing.T) {
+	t.Parallel()
 	zookeeper := harness.ZooKeeper(t)
 	dir := t.TempDir()
 	options := func(name string) harness.Options {

@@ -23,6 +23,7 @@ import (
 // third round ends with kill -9, and Kafka begins with the record versions of its releases
 // before 2.3.
 func TestTakeOverGroups(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	zookeeper := harness.ZooKeeper(t)
 	g := &groupsLedger{
 		stable: &bareGroup{name: "stable", protocolType: "consumer", topic: groupsTopic, partitions: groupsPartitions},
