@@ -210,20 +210,30 @@ func (g *simGroup) synced(q question, joined int32, generation int32, leader, me
 		g.told = append(g.told, toldGeneration{reign, generation, true})
 	}
 	known := g.generations[generation]
-	if known == nil || !known.stored && known.reign != reign && known.leader != leader {
+	if known == nil || !known.stored && known.reign != reign && known.conflict(leader, member, owned) != "" {
 		known = &simGeneration{reign: reign, leader: leader}
 		g.generations[generation] = known
 	}
+	if what := known.conflict(leader, member, owned); what != "" {
+		g.s.seen.bad("%s: generation %d, in epochs %d and %d: %s", g.name, generation, known.reign, reign, what)
+	}
 	known.stored = known.stored || reign == joined
+	for _, p := range owned {
+		known.owners[p] = member
+	}
+}
+
+// conflict says what of a generation is not as it was told before, "" if nothing.
+func (known *simGeneration) conflict(leader, member string, owned []int32) string {
 	if known.leader != leader {
-		g.s.seen.bad("%s: generation %d has two leaders, %s in epoch %d and %s in epoch %d", g.name, generation, known.leader, known.reign, leader, reign)
+		return fmt.Sprintf("it has two leaders, %s and %s", known.leader, leader)
 	}
 	for _, p := range owned {
 		if other := known.owners[p]; other != "" && other != member {
-			g.s.seen.bad("%s: partition %d belongs to %s and %s in generation %d", g.name, p, other, member, generation)
+			return fmt.Sprintf("partition %d belongs to %s and %s", p, other, member)
 		}
-		known.owners[p] = member
 	}
+	return ""
 }
 
 // stable says whether all members have heard, since some time, that they belong to the
