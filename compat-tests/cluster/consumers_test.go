@@ -158,13 +158,35 @@ func joinFranz(t *testing.T, addrs []string, g *consumers, balancer kgo.GroupBal
 			m.client.AllowRebalance()
 		}
 	})
-	leave = sync.OnceFunc(func() {
+	return leaver(t, g, func() {
 		cancel()
 		reading.Wait()
 		m.client.CloseAllowingRebalance()
 	})
-	t.Cleanup(leave)
-	return leave
+}
+
+// leaveLimit is how long a member may take to leave. It is long: its coordinator may be
+// struck just then.
+const leaveLimit = 30 * time.Second
+
+// leaver has a member leave once, at the end of the test at the latest.
+func leaver(t *testing.T, g *consumers, leave func()) func() {
+	once := sync.OnceFunc(func() {
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			leave()
+		}()
+		select {
+		case <-left:
+		case <-time.After(leaveLimit):
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.bad("a member has not left within %v", leaveLimit)
+		}
+	})
+	t.Cleanup(once)
+	return once
 }
 
 func (m *franzMember) take(partitions []int32) {
@@ -257,10 +279,8 @@ func joinSarama(t *testing.T, addrs []string, g *consumers) (leave func()) {
 			}
 		}
 	})
-	leave = sync.OnceFunc(func() {
+	return leaver(t, g, func() {
 		cancel()
 		reading.Wait()
 	})
-	t.Cleanup(leave)
-	return leave
 }
