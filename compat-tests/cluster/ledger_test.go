@@ -261,7 +261,8 @@ func (l *ledger) ask(ctx context.Context, i int, req kmsg.Request) kmsg.Response
 }
 
 // epoch asks in which epoch a broker leads the group's partition, notLeading if it does
-// not.
+// not. A new leader that cannot tell yet where its log ends does not say, and coordinates
+// already.
 func (l *ledger) epoch(ctx context.Context, i int) (epoch int32, ok bool) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
@@ -275,8 +276,11 @@ func (l *ledger) epoch(ctx context.Context, i int) (epoch int32, ok bool) {
 	if !ok {
 		return notLeading, false
 	}
-	if p := resp.Topics[0].Partitions[0]; p.ErrorCode == 0 {
+	switch p := &resp.Topics[0].Partitions[0]; p.ErrorCode {
+	case 0:
 		return p.LeaderEpoch, true
+	case kerr.OffsetNotAvailable.Code:
+		return notLeading, false
 	}
 	return notLeading, true
 }
