@@ -78,7 +78,9 @@ func (o Options) properties() []string {
 	}, o.Properties...)
 }
 
-const startLimit = 60 * time.Second
+// startLimit is far more than a broker takes: Kafka needs over a minute for 10,000
+// partitions after a kill.
+const startLimit = 5 * time.Minute
 
 // StartGracchus starts our broker and waits until it is ready.
 func StartGracchus(t TB, o Options) *Broker {
