@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"broker/server"},
 	{"lag"},
 	{"controller", "group", "txn", "topics"},
+	{"statelog"},
 	{"replica"},
 	{"cluster/peer", "cluster/producerid"},
 	{"cluster"},
