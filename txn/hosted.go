@@ -1,0 +1,221 @@
+package txn
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/statelog"
+)
+
+// hosted is a transactional id that this broker coordinates: its state machine, the
+// mutex that each of its steps is taken under, and the timer that calls it when
+// something is due.
+//
+// A step is what begin and end enclose. Its writes are in the appender's line before
+// the mutex is released; all else that it asks for is done after.
+type hosted struct {
+	of *partition
+
+	mu      sync.Mutex
+	id      *transaction
+	taken   int // bytes, that the budget knows of
+	waiting int // requests, that the budget knows of
+	timer   *time.Timer
+	armed   time.Time // when the timer fires; zero if it does not
+}
+
+// begin begins a step, and returns the id and the time.
+func (h *hosted) begin() (*transaction, time.Time) {
+	h.mu.Lock()
+	h.id.room, h.id.placesFor = h.of.c.budget.room(), h.of.c.budget.places()
+	return h.id, time.Now()
+}
+
+// end ends a step and does what it asks for. In a callback of the log nothing may be
+// appended: callback says that this is one.
+func (h *hosted) end(fx *effects, callback bool) {
+	h.charge()
+	due, closed := false, false
+	if len(fx.writes) > 0 {
+		due, closed = h.of.appender.Enqueue(callback, h.queued(fx.writes)...)
+	}
+	h.arm()
+	dead := h.id.state == Dead
+	h.mu.Unlock()
+	if dead {
+		h.of.forget(h)
+	}
+	if fx.none() {
+		return
+	}
+	h.do(fx, callback)
+	if due {
+		h.of.appender.Run()
+	}
+	if closed {
+		for _, c := range fx.writes {
+			queued{h, c}.Written(-1, errNotCoordinator)
+		}
+	}
+}
+
+// do does what is asked for but the writes.
+func (h *hosted) do(fx *effects, callback bool) {
+	c := h.of.c
+	if fx.noRoom {
+		c.budget.refused()
+	}
+	for _, r := range fx.replies {
+		r.to(r.result)
+	}
+	if fx.markers != nil {
+		c.markers.add(h, fx.markers)
+	}
+	for _, r := range fx.fresh {
+		h.of.spawn(r, c.withFreshID)
+	}
+	for _, r := range fx.again {
+		if callback {
+			h.of.spawn(r, func(_ *partition, r *request) { c.dispatch(r) })
+		} else {
+			c.dispatch(r)
+		}
+	}
+}
+
+// charge has the budget know what the id takes.
+func (h *hosted) charge() {
+	takes, waiting := 0, len(h.id.waiting)
+	if h.id.state != Dead {
+		takes = h.id.footprint()
+	}
+	if takes != h.taken {
+		h.of.c.budget.used.Add(int64(takes - h.taken))
+		h.taken = takes
+	}
+	if waiting != h.waiting {
+		h.of.c.budget.waiting.Add(int64(waiting - h.waiting))
+		h.waiting = waiting
+	}
+}
+
+// arm has the timer fire when the id's next tick is due. A timer that fires too early
+// finds nothing to do.
+func (h *hosted) arm() {
+	at := h.id.wake
+	switch {
+	case h.id.state == Dead:
+		if h.timer != nil {
+			h.timer.Stop()
+		}
+		h.armed = time.Time{}
+	case at.IsZero() || !h.armed.IsZero() && !at.Before(h.armed):
+	case h.timer == nil:
+		h.armed = at
+		h.timer = time.AfterFunc(time.Until(at), h.tick)
+	default:
+		h.armed = at
+		h.timer.Reset(time.Until(at))
+	}
+}
+
+func (h *hosted) tick() {
+	var fx effects
+	t, now := h.begin()
+	h.armed = time.Time{}
+	if t.state != Dead {
+		t.tick(now, &fx)
+	}
+	h.end(&fx, false)
+}
+
+// handle takes a request.
+func (h *hosted) handle(r *request) {
+	var fx effects
+	t, now := h.begin()
+	t.handle(now, r, &fx)
+	h.end(&fx, false)
+}
+
+// marked goes on with the id when its transaction has ended in every partition.
+func (h *hosted) marked() {
+	var fx effects
+	t, now := h.begin()
+	t.marked(now, &fx)
+	h.end(&fx, false)
+}
+
+// resign ends the id here.
+func (h *hosted) resign() {
+	var fx effects
+	t, _ := h.begin()
+	t.resign(&fx)
+	h.end(&fx, false)
+}
+
+// queued is a change on its way to the log, and whose it is.
+type queued struct {
+	h *hosted
+	*change
+}
+
+func (h *hosted) queued(changes []*change) []queued {
+	list := make([]queued, len(changes))
+	for i, c := range changes {
+		list[i] = queued{h, c}
+	}
+	return list
+}
+
+// Size bounds from above what the change takes in a batch.
+func (q queued) Size() int {
+	const perRecord = 64 // lengths, varints, versions
+	if q.tombstone {
+		return perRecord + len(q.change.id)
+	}
+	return perRecord + len(q.change.id) + valueSize(&q.to)
+}
+
+// Acks are those of Kafka, always.
+func (q queued) Acks() int16 { return -1 }
+
+// Written goes on with the id when the change is in the log, or has failed.
+func (q queued) Written(_ int64, err error) {
+	var fx effects
+	t, now := q.h.begin()
+	t.stored(now, q.change, err, &fx)
+	q.h.end(&fx, true)
+}
+
+// encoder makes batches of changes. It is used again and again for its buffers.
+type encoder struct {
+	builder    *record.Builder
+	key, value []byte
+}
+
+func newEncoder() *encoder {
+	e := &encoder{builder: record.NewBuilder()}
+	e.builder.SetProducer(record.NoProducerID, record.NoProducerEpoch, record.NoSequence)
+	return e
+}
+
+func (e *encoder) encode(writes []queued) (record.Batch, error) {
+	e.builder.Reset()
+	for _, w := range writes {
+		e.add(w.change)
+	}
+	return e.builder.Build()
+}
+
+func (e *encoder) add(c *change) {
+	e.key = appendKey(e.key[:0], c.id)
+	if c.tombstone {
+		e.builder.Append(c.timeMS, e.key, nil)
+		return
+	}
+	e.value = appendValue(e.value[:0], &c.to)
+	e.builder.Append(c.timeMS, e.key, e.value)
+}
+
+var _ statelog.Write = queued{}
