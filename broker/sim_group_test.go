@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // simGroupNames are the groups of the simulation, in partitions 0 and 1 of
@@ -63,7 +63,7 @@ type simGeneration struct {
 func newSimGroup(s *simulation, name string, members int) *simGroup {
 	g := &simGroup{
 		s: s, name: name, generations: map[int32]*simGeneration{},
-		home: protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: group.PartitionFor(name, simOffsetsPartitions)},
+		home: protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: statelog.PartitionFor(name, simOffsetsPartitions)},
 	}
 	for i := range members {
 		g.members = append(g.members, newSimMember(g, i))

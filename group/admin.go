@@ -105,10 +105,10 @@ type Listed struct {
 // some are being loaded the others are there, together with
 // kerr.CoordinatorLoadInProgress. Another error is kerr.CoordinatorNotAvailable.
 func (c *Coordinator) List() (list []Listed, err error) {
-	if !c.running.Load() {
+	if !c.led.Running() {
 		return nil, errDead
 	}
-	for _, p := range *c.led.Load() {
+	for _, p := range c.led.All() {
 		p.mu.RLock()
 		if p.phase == loading {
 			err = errLoading

@@ -8,12 +8,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 func TestDeletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog())
+		l := newLab(t, memlog.New())
 		defer l.stop()
 		l.leads(1, 1)
 		synctest.Wait()
@@ -61,7 +62,7 @@ func TestMemberIDs(t *testing.T) {
 // how long to keep it; a fail-over does not change that.
 func TestAgeOfCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog(), func(s *Settings) { s.RetentionCheckInterval = time.Minute })
+		l := newLab(t, memlog.New(), func(s *Settings) { s.RetentionCheckInterval = time.Minute })
 		defer l.stop()
 		l.leads(1, 1)
 		synctest.Wait()

@@ -8,7 +8,7 @@ import "iter"
 func (c *Coordinator) AllOffsets() iter.Seq2[string, CommittedOffset] {
 	return func(yield func(string, CommittedOffset) bool) {
 		var offsets []CommittedOffset
-		for _, p := range *c.led.Load() {
+		for _, p := range c.led.All() {
 			for _, h := range p.all() {
 				h.mu.Lock()
 				offsets = h.group.appendOffsets(offsets[:0])

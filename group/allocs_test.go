@@ -5,12 +5,14 @@ package group
 import (
 	"testing"
 	"testing/synctest"
+
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 )
 
 // A heartbeat leaves no garbage: a thousand members send three hundred a second.
 func TestHeartbeatDoesNotAllocate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog())
+		l := newLab(t, memlog.New())
 		defer l.stop()
 		l.leads(1, 1)
 		synctest.Wait()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/replica"
@@ -20,27 +21,27 @@ func TestCommitsShareAnAppend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, l, g := newLeader(t)
 		defer l.stop()
-		log.setHold(true)
+		log.Hold(true)
 		first := l.commit(commitOf(g, 1, 1))
 		var others []<-chan struct{}
 		for i := range int64(10) {
 			others = append(others, l.commit(commitOf(g, 2+i)))
 		}
 		synctest.Wait()
-		if isDone(first) || log.waiting() != 1 {
-			t.Fatalf("%d appends are waited for, answered %v", log.waiting(), isDone(first))
+		if isDone(first) || log.Held() != 1 {
+			t.Fatalf("%d appends are waited for, answered %v", log.Held(), isDone(first))
 		}
 		l.expect(g, "")
 		if got, _ := l.c.FetchOffsets(nil, g, []protocol.TopicPartition{{Topic: "t"}}); !got[0].Unstable || got[0].Offset != -1 {
 			t.Errorf("fetched %+v", got)
 		}
-		log.acknowledge(nil, true)
+		log.Acknowledge(nil, true)
 		synctest.Wait()
 		l.expect(g, "t-0=1? t-1=1")
 		if !isDone(first) || isDone(others[0]) {
 			t.Error("the first commit is not done, or another one is")
 		}
-		log.acknowledge(nil, false)
+		log.Acknowledge(nil, false)
 		synctest.Wait()
 		for _, done := range others {
 			if !isDone(done) {
@@ -48,7 +49,7 @@ func TestCommitsShareAnAppend(t *testing.T) {
 			}
 		}
 		l.expect(g, "t-0=11 t-1=1")
-		if got := log.batchSizes(1); !slices.Equal(got, []int32{2, 10}) {
+		if got := batchSizes(log, 1); !slices.Equal(got, []int32{2, 10}) {
 			t.Errorf("batches of %v records", got)
 		}
 	})
@@ -58,14 +59,14 @@ func TestCommitsShareAnAppend(t *testing.T) {
 // compressed, and refused only if that does not help.
 func TestBatchesHaveALimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		log.maxBatch = 500
+		log := memlog.New()
+		log.MaxBatch = 500
 		l := newLab(t, log)
 		defer l.stop()
 		l.leads(1, 5)
 		synctest.Wait()
 		g := groupIn(1)
-		log.setHold(true)
+		log.Hold(true)
 		l.commit(commitOf(g, 1))
 		var all []<-chan struct{}
 		for i := range int64(10) {
@@ -74,7 +75,7 @@ func TestBatchesHaveALimit(t *testing.T) {
 		large := commitOf(g, 99)
 		large.Offsets[0].Metadata = strings.Repeat("x", 1000)
 		all = append(all, l.commit(large))
-		log.acknowledge(nil, false)
+		log.Acknowledge(nil, false)
 		synctest.Wait()
 		for _, done := range all {
 			if !isDone(done) {
@@ -83,14 +84,14 @@ func TestBatchesHaveALimit(t *testing.T) {
 		}
 		is(t, "a large commit", large.Offsets[0].Err, nil)
 		l.expect(g, "t-0=99")
-		sizes := log.batchSizes(1)
+		sizes := batchSizes(log, 1)
 		if len(sizes) < 4 || slices.Max(sizes) > 9 {
 			t.Errorf("batches of %v records", sizes)
 		}
-		if b := log.partitions[1].batches; b[len(b)-1].Codec() != record.Zstd || b[0].Codec() != record.None {
+		if b := log.Batches(1); b[len(b)-1].Codec() != record.Zstd || b[0].Codec() != record.None {
 			t.Error("the large batch is not compressed, or a small one is")
 		}
-		log.maxBatch = 70
+		log.MaxBatch = 70
 		<-l.commit(large)
 		is(t, "too large a commit", large.Offsets[0].Err, kerr.InvalidCommitOffsetSize)
 		// Another coordinator reads them all.
@@ -106,7 +107,7 @@ func TestCommitTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, l, g := newLeader(t)
 		defer l.stop()
-		log.setHold(true)
+		log.Hold(true)
 		c, next := commitOf(g, 1), commitOf(g, 2)
 		began := time.Now()
 		done := l.commit(c)
@@ -117,7 +118,7 @@ func TestCommitTimesOut(t *testing.T) {
 			t.Errorf("timed out after %v", took)
 		}
 		synctest.Wait()
-		log.acknowledge(nil, false) // both
+		log.Acknowledge(nil, false) // both
 		<-nextDone
 		is(t, "commit", next.Offsets[0].Err, nil)
 		is(t, "commit", c.Offsets[0].Err, kerr.RequestTimedOut)
@@ -131,7 +132,7 @@ func TestCommitRefused(t *testing.T) {
 		log, l, g := newLeader(t)
 		defer l.stop()
 		<-l.commit(commitOf(g, 1))
-		log.setRefuse(fmt.Errorf("wrapped: %w", kerr.NotEnoughReplicas))
+		log.Refuse(fmt.Errorf("wrapped: %w", kerr.NotEnoughReplicas))
 		c := commitOf(g, 2)
 		<-l.commit(c)
 		is(t, "commit", c.Offsets[0].Err, kerr.CoordinatorNotAvailable)
@@ -143,13 +144,13 @@ func TestCommitRefused(t *testing.T) {
 func TestCommitMeetsResignation(t *testing.T) {
 	for _, at := range []int{1, 2} { // before the batch is made, and while it is
 		synctest.Test(t, func(t *testing.T) {
-			log := newFakeLog()
+			log := memlog.New()
 			l := newLab(t, log)
 			defer l.stop()
 			l.leads(1, 5)
 			synctest.Wait()
 			asked := 0
-			log.asked = func() {
+			log.Asked = func() {
 				if asked++; asked == at {
 					l.c.RoleChanged(role(1, replica.Follower, 6, replica.LeaderAndISR))
 				}
@@ -157,7 +158,7 @@ func TestCommitMeetsResignation(t *testing.T) {
 			c := commitOf(groupIn(1), 1)
 			<-l.commit(c)
 			is(t, "commit", c.Offsets[0].Err, kerr.NotCoordinator)
-			if got := log.batchSizes(1); len(got) > 0 || asked < at {
+			if got := batchSizes(log, 1); len(got) > 0 || asked < at {
 				t.Errorf("batches of %v records, asked %d times", got, asked)
 			}
 		})
@@ -167,18 +168,18 @@ func TestCommitMeetsResignation(t *testing.T) {
 // A group whose partition has just been taken away does not write.
 func TestCommitAfterResignation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
+		log := memlog.New()
 		l := newLab(t, log)
 		defer l.stop()
 		l.leads(1, 5)
 		synctest.Wait()
-		for _, p := range *l.c.led.Load() {
-			p.appender.close()
+		for _, p := range l.c.led.All() {
+			p.appender.Close()
 		}
 		c := commitOf(groupIn(1), 1)
 		<-l.commit(c)
 		is(t, "commit", c.Offsets[0].Err, kerr.NotCoordinator)
-		if got := log.batchSizes(1); len(got) > 0 {
+		if got := batchSizes(log, 1); len(got) > 0 {
 			t.Errorf("batches of %v records", got)
 		}
 	})

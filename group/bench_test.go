@@ -6,12 +6,13 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
 // benchLab has a coordinator that coordinates all groups.
 func benchLab(tb testing.TB) (*lab, func()) {
-	l := newLab(tb, newFakeLog(), func(s *Settings) { s.InitialRebalanceDelay = 0 })
+	l := newLab(tb, memlog.New(), func(s *Settings) { s.InitialRebalanceDelay = 0 })
 	l.leads(0, 1)
 	l.leads(1, 1)
 	for {
@@ -65,15 +66,15 @@ func BenchmarkCommit(b *testing.B) {
 
 // discards has the coordinator write to a log that costs nothing.
 func (l *lab) discards() {
-	discard := &discardLog{fakeLog: l.log}
-	for _, p := range *l.c.led.Load() {
-		p.appender.log = discard
+	discard := &discardLog{Log: l.log}
+	for _, p := range l.c.led.All() {
+		p.appender.Log = discard
 	}
 }
 
 // discardLog takes everything and keeps nothing.
 type discardLog struct {
-	*fakeLog
+	*memlog.Log
 	base int64
 }
 

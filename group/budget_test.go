@@ -8,14 +8,15 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 // newCrowd returns a coordinator whose groups may take little memory, with one group that is at
 // work, and commits of others that have used up the rest.
-func newCrowd(t *testing.T, memory int64) (l *lab, log *fakeLog, member JoinResult, strangers int) {
+func newCrowd(t *testing.T, memory int64) (l *lab, log *memlog.Log, member JoinResult, strangers int) {
 	t.Helper()
-	log = newFakeLog()
+	log = memlog.New()
 	l = newLab(t, log, func(s *Settings) { s.MemoryBytes, s.InitialRebalanceDelay = memory, 0 })
 	l.leads(0, 5)
 	l.leads(1, 5)
@@ -100,7 +101,7 @@ func TestBudget(t *testing.T) {
 		}
 		l.c.budget.limit = memory / 2
 		for n := range int32(2) {
-			log.lead(n, 7)
+			log.Lead(n, 7)
 			l.leads(n, 7)
 		}
 		synctest.Wait()
@@ -132,7 +133,7 @@ func TestBudget(t *testing.T) {
 // Ids that are given out, and assignments on their way to the log, count.
 func TestBudgetOfWhatIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
+		log := memlog.New()
 		l := newLab(t, log, func(s *Settings) { s.MemoryBytes, s.InitialRebalanceDelay = 20_000, 0 })
 		defer l.stop()
 		l.leads(0, 5)
@@ -153,10 +154,10 @@ func TestBudgetOfWhatIsUnderWay(t *testing.T) {
 
 		m := <-l.join(JoinRequest{Group: "h"})
 		is(t, "join", m.Err, nil)
-		log.setHold(true)
+		log.Hold(true)
 		synced := l.sync(SyncRequest{Group: "h", MemberID: m.MemberID, Generation: m.Generation, Assignments: []Assignment{{m.MemberID, make([]byte, 17_500)}}})
 		is(t, "join", (<-l.join(JoinRequest{Group: "i"})).Err, kerr.CoordinatorNotAvailable)
-		log.acknowledge(kerr.NotEnoughReplicas, false)
+		log.Acknowledge(kerr.NotEnoughReplicas, false)
 		is(t, "sync", (<-synced).Err, kerr.CoordinatorNotAvailable)
 		is(t, "join", (<-l.join(JoinRequest{Group: "i"})).Err, nil)
 	})

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // Commit is an OffsetCommit request, or what is left of it when topics and rights were
@@ -95,7 +96,7 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 // checkMetadata returns kerr.OffsetMetadataTooLarge for what may not be stored with an
 // offset.
 func (l *Limits) checkMetadata(metadata string) error {
-	if longerThan(metadata, l.OffsetMetadataMaxBytes) || len(metadata) > maxString {
+	if longerThan(metadata, l.OffsetMetadataMaxBytes) || len(metadata) > statelog.MaxString {
 		return errMetadataTooLarge
 	}
 	return nil

@@ -10,15 +10,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // What every request is asked first.
 func TestWhoCoordinates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		log.reads = make(chan struct{})
+		log := memlog.New()
+		log.Reads = make(chan struct{})
 		l := newLab(t, log)
 		all := func(want, heartbeat, sync error) {
 			t.Helper()
@@ -53,7 +55,7 @@ func TestWhoCoordinates(t *testing.T) {
 		is(t, "leave", l.c.Leave("", nil), kerr.InvalidGroupID)
 		is(t, "delete offsets", l.c.DeleteOffsets("", nil), kerr.InvalidGroupID)
 
-		close(log.reads)
+		close(log.Reads)
 		synctest.Wait()
 		c := commitOf("", 1)
 		<-l.commit(c)
@@ -114,18 +116,18 @@ func TestResignation(t *testing.T) {
 		<-l.commit(commitOf(g, 1))
 
 		// Another epoch of the same leadership loads nothing anew.
-		log.setHold(true)
+		log.Hold(true)
 		l.c.RoleChanged(role(1, replica.Leader, 6, replica.LeaderAndISR))
 		kept := commitOf(g, 2)
 		keptDone := l.commit(kept)
-		log.acknowledge(nil, true)
+		log.Acknowledge(nil, true)
 		<-keptDone
 		is(t, "commit", kept.Offsets[0].Err, nil)
 
 		// What waits is answered: parked joins, commits on their way and in line.
 		join := l.join(JoinRequest{Group: g, ClientID: "m"})
 		onWay, inLine := commitOf(g+"x", 3), commitOf(g+"x", 4)
-		for PartitionFor(onWay.Group, 2) != 1 {
+		for statelog.PartitionFor(onWay.Group, 2) != 1 {
 			onWay.Group += "x"
 		}
 		inLine.Group = onWay.Group
@@ -143,13 +145,13 @@ func TestResignation(t *testing.T) {
 		is(t, "commit in line", inLine.Offsets[0].Err, kerr.NotCoordinator)
 
 		// The acknowledgement comes late, while another leadership has begun.
-		log.reads = make(chan struct{})
+		log.Reads = make(chan struct{})
 		l.leads(1, 8)
 		synctest.Wait()
 		l.expect(g, kerr.CoordinatorLoadInProgress.Error())
-		log.acknowledge(nil, false)
+		log.Acknowledge(nil, false)
 		synctest.Wait()
-		log.reads <- struct{}{}
+		log.Reads <- struct{}{}
 		synctest.Wait()
 		l.expect(g, "t-0=2")
 		l.expect(onWay.Group, "t-0=3") // in the log it was
@@ -159,7 +161,7 @@ func TestResignation(t *testing.T) {
 		l.leads(1, 10)
 		synctest.Wait()
 		l.follows(1, 11)
-		close(log.reads)
+		close(log.Reads)
 		synctest.Wait()
 		l.expect(g, kerr.NotCoordinator.Error())
 
@@ -184,16 +186,12 @@ func TestLoadIsTriedAgain(t *testing.T) {
 		defer l.stop()
 		<-l.commit(commitOf(g, 1))
 		l.follows(1, 6)
-		log.mu.Lock()
-		log.unread = kerr.KafkaStorageError
-		log.mu.Unlock()
+		log.Unread(kerr.KafkaStorageError)
 		l.leads(1, 7)
 		l.leads(0, 7)
 		time.Sleep(10 * time.Second)
 		l.expect(g, kerr.CoordinatorLoadInProgress.Error())
-		log.mu.Lock()
-		log.unread = nil
-		log.mu.Unlock()
+		log.Unread(nil)
 		time.Sleep(30 * time.Second)
 		l.expect(g, "t-0=1")
 		l.expect(groupIn(0), "")
@@ -209,11 +207,11 @@ func TestTopicDeletion(t *testing.T) {
 		l.c.PartitionsDeleted([]protocol.TopicPartition{{Topic: "t", Partition: 1}})
 		l.expect(g, "t-0=1 t-2=3")
 		l.follows(1, 6)
-		log.reads = make(chan struct{})
+		log.Reads = make(chan struct{})
 		l.leads(1, 7)
 		synctest.Wait()
 		l.c.PartitionsDeleted([]protocol.TopicPartition{{Topic: "t", Partition: 2}, {Topic: "u"}})
-		close(log.reads)
+		close(log.Reads)
 		synctest.Wait()
 		l.expect(g, "t-0=1")
 		l.follows(1, 8)
@@ -281,7 +279,7 @@ func TestTimers(t *testing.T) {
 // Ids that nobody comes back with have a bound.
 func TestPendingMembersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog())
+		l := newLab(t, memlog.New())
 		defer l.stop()
 		l.leads(1, 1)
 		synctest.Wait()
@@ -299,7 +297,7 @@ func TestPendingMembersAreBounded(t *testing.T) {
 // What is due before the timer fires sets it earlier.
 func TestTimerIsSetEarlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog())
+		l := newLab(t, memlog.New())
 		defer l.stop()
 		l.leads(1, 1)
 		synctest.Wait()
@@ -324,7 +322,7 @@ func TestTimerIsSetEarlier(t *testing.T) {
 
 func TestAllOffsets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog())
+		l := newLab(t, memlog.New())
 		defer l.stop()
 		l.leads(0, 1)
 		l.leads(1, 1)

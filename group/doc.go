@@ -24,21 +24,22 @@
 //
 // The coordinator:
 //
-//	coordinator.go    leaderships, and finding a group
+//	coordinator.go    its life, and finding a group
 //	partition.go      one leadership
 //	hosted.go         one group: its mutex and its timer
-//	appender.go       writing to one partition
-//	load.go           reading one
-//	loader.go         what its records say
-//	log.go            what it needs of the log
+//	queued.go         its writes on their way to the log
+//	load.go, loader.go     reading one partition of the log
+//	append_errors.go  what clients are told of what the log refuses
 //	membership.go, committed.go, admin.go   the requests
 //	budget.go         what all groups may take in memory
-//	settings.go, limits.go
+//	settings.go, strings.go
 //	expiry.go         looking for expired offsets
-//	lag.go, stats.go  what others may show
+//	all_offsets.go, stats.go   what others may show
 //
-// Records of __consumer_offsets: record_key.go, record_offset.go, record_group.go,
-// over fields.go; subscription.go reads what consumers say of themselves.
+// Leaderships, writing to a partition and reading it are those of statelog.
+//
+// Records of __consumer_offsets: record_key.go, record_offset.go, record_group.go;
+// subscription.go reads what consumers say of themselves.
 //
 // # Locks
 //

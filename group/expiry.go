@@ -27,7 +27,7 @@ func (c *Coordinator) expireNowAndThen(ctx context.Context) {
 }
 
 func (c *Coordinator) expire() {
-	for _, p := range *c.led.Load() {
+	for _, p := range c.led.All() {
 		expired := 0
 		for _, h := range p.all() {
 			var fx effects

@@ -8,15 +8,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
 
 // slowLog acknowledges after a while, in any order.
-type slowLog struct{ *fakeLog }
+type slowLog struct{ *memlog.Log }
 
 func (l slowLog) Append(n, epoch int32, b record.Batch, acks int16, done func(int64, error)) {
-	l.fakeLog.Append(n, epoch, b, acks, func(base int64, err error) {
+	l.Log.Append(n, epoch, b, acks, func(base int64, err error) {
 		time.AfterFunc(time.Duration(rand.Int64N(int64(20*time.Millisecond))), func() { done(base, err) })
 	})
 }
@@ -25,7 +26,7 @@ func (l slowLog) Append(n, epoch int32, b record.Batch, acks int16, done func(in
 // goes. Every request is answered, and no acknowledged offset is lost.
 func TestHammer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
+		log := memlog.New()
 		l := newLab(t, log, func(s *Settings) { s.InitialRebalanceDelay = 10 * time.Millisecond })
 		l.c.log = slowLog{log}
 		var clients, mover sync.WaitGroup

@@ -36,10 +36,9 @@ func (h *hosted) end(fx *effects, callback bool) {
 		h.mu.Unlock()
 		return
 	}
-	a := h.of.appender
 	due, closed := false, false
 	if len(fx.writes) > 0 {
-		due, closed = a.enqueue(h, fx.writes, callback)
+		due, closed = h.queue(fx.writes, callback)
 	}
 	h.arm()
 	dead := h.group.state == Dead
@@ -52,7 +51,7 @@ func (h *hosted) end(fx *effects, callback bool) {
 		h.of.budget.refused()
 	}
 	if due {
-		a.run()
+		h.of.appender.Run()
 	}
 	if closed {
 		for i := range fx.writes {

@@ -12,8 +12,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // none at first.
 type lab struct {
 	t   testing.TB
-	log *fakeLog
+	log *memlog.Log
 	c   *Coordinator
 }
 
@@ -38,7 +40,7 @@ func settingsForTests() Settings {
 
 func twoPartitions(context.Context) (int32, error) { return 2, nil }
 
-func newLab(t testing.TB, log *fakeLog, change ...func(*Settings)) *lab {
+func newLab(t testing.TB, log *memlog.Log, change ...func(*Settings)) *lab {
 	t.Helper()
 	s := settingsForTests()
 	for _, f := range change {
@@ -62,30 +64,38 @@ func role(n int32, r replica.Role, epoch int32, cause replica.Cause) replica.Rol
 
 // leads has the coordinator lead a partition.
 func (l *lab) leads(n, epoch int32) {
-	l.log.lead(n, epoch)
+	l.log.Lead(n, epoch)
 	l.c.RoleChanged(role(n, replica.Leader, epoch, replica.LeaderAndISR))
 }
 
 func (l *lab) follows(n, epoch int32) {
-	l.log.lead(n, -1)
+	l.log.Lead(n, -1)
 	l.c.RoleChanged(role(n, replica.Follower, epoch, replica.LeaderAndISR))
 }
 
 // newLeader is newLab with a log and the name of a group whose partition it leads, in
 // epoch 5, and has loaded. The caller stops the lab.
-func newLeader(t testing.TB) (*fakeLog, *lab, string) {
+func newLeader(t testing.TB) (*memlog.Log, *lab, string) {
 	t.Helper()
-	log := newFakeLog()
+	log := memlog.New()
 	l := newLab(t, log)
 	l.leads(1, 5)
 	synctest.Wait()
 	return log, l, groupIn(1)
 }
 
+// batchSizes returns how many records the batches of a partition have.
+func batchSizes(log *memlog.Log, n int32) (sizes []int32) {
+	for _, b := range log.Batches(n) {
+		sizes = append(sizes, b.Count())
+	}
+	return sizes
+}
+
 // groupIn is the name of a group that belongs to a partition.
 func groupIn(n int32) string {
 	for i := 0; ; i++ {
-		if name := fmt.Sprintf("g%d", i); PartitionFor(name, 2) == n {
+		if name := fmt.Sprintf("g%d", i); statelog.PartitionFor(name, 2) == n {
 			return name
 		}
 	}

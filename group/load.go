@@ -1,94 +1,32 @@
 package group
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/gracchus-mq/gracchus/protocol/record"
-)
-
-const (
-	loadRetry    = time.Second
-	loadRetryMax = 30 * time.Second
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // load loads the groups of a partition and begins to serve them. As long as the log
-// cannot be read, it tries again, and clients are told that the load goes on: without
-// the offsets that are there, they would begin anew. Kafka serves what it has read
-// until then.
+// cannot be read, clients are told that the load goes on: without the offsets that are
+// there, they would begin anew. Kafka serves what it has read until then.
 func (c *Coordinator) load(p *partition) {
-	for wait := loadRetry; ; wait = min(2*wait, loadRetryMax) {
-		err := c.tryLoad(p)
-		if err == nil || p.ctx.Err() != nil {
-			return
-		}
-		c.logger.Error("cannot load a partition of __consumer_offsets, and its groups have to wait", "partition", p.number, "err", err, "retry", wait)
-		select {
-		case <-p.ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
+	c.loads.Run(p.ctx, func() error { return c.tryLoad(p) }, func(err error, retry time.Duration) {
+		c.logger.Error("cannot load a partition of __consumer_offsets, and its groups have to wait", "partition", p.number, "err", err, "retry", retry)
+	})
 }
 
-// tryLoad loads once it is this partition's turn.
 func (c *Coordinator) tryLoad(p *partition) error {
-	select {
-	case c.loads <- struct{}{}:
-		defer func() { <-c.loads }()
-	case <-p.ctx.Done():
-		return p.ctx.Err()
-	}
 	begun := time.Now()
-	if _, err := c.partitionCount(p.ctx); err != nil {
+	if _, err := c.led.Number(p.ctx); err != nil {
 		return err
 	}
 	l := newLoader()
-	if err := c.read(p, l); err != nil {
+	if err := statelog.ReadAll(p.ctx, c.log, p.number, c.settings.LoadBufferBytes, l.add); err != nil {
 		return err
 	}
 	c.serve(p, l, begun)
 	return nil
-}
-
-// read goes over the whole log of a partition.
-func (c *Coordinator) read(p *partition, l *loader) error {
-	at, end, err := c.log.Bounds(p.number)
-	if err != nil {
-		return err
-	}
-	var buf []byte
-	for at < end && p.ctx.Err() == nil {
-		if buf, err = c.log.Read(buf[:0], p.number, at, end, c.settings.LoadBufferBytes); err != nil {
-			return err
-		}
-		if len(buf) == 0 {
-			break // compaction has removed the last records
-		}
-		for rest := buf; len(rest) > 0; {
-			var entry record.Batch
-			if entry, rest, err = record.NextEntry(rest); err != nil {
-				return fmt.Errorf("after offset %d: %w", at, err)
-			}
-			if entry.BaseOffset() >= end {
-				return nil
-			}
-			if err := l.add(entry); err != nil {
-				return err
-			}
-			at = nextOffset(entry)
-		}
-	}
-	return p.ctx.Err()
-}
-
-// nextOffset is the offset behind an entry. A message has that of its last record.
-func nextOffset(entry record.Batch) int64 {
-	if entry.Magic() < 2 {
-		return entry.BaseOffset() + 1
-	}
-	return entry.NextOffset()
 }
 
 // serve makes the groups that were loaded and has them served.

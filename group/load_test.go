@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
@@ -82,11 +83,10 @@ func TestLoadOfOldFormats(t *testing.T) {
 func loadKafkasLog(t *testing.T, entries []record.Batch) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
+		log := memlog.New()
 		for _, entry := range entries {
 			for n := range int32(2) { // of its groups each partition has some
-				p := log.partition(n)
-				p.batches, p.end = append(p.batches, entry), nextOffset(entry)
+				log.Put(n, entry)
 			}
 		}
 		l := newLab(t, log, func(s *Settings) { s.LoadBufferBytes = 300 })
@@ -247,7 +247,7 @@ func TestLoadHoldsLiveKeysOnly(t *testing.T) {
 // A load that is over when the leadership has ended serves nobody.
 func TestLoadIsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, newFakeLog())
+		l := newLab(t, memlog.New())
 		defer l.stop()
 		p := l.c.newPartition(0, 1)
 		found := newLoader()

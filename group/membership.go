@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // Join answers a JoinGroup request: the reply is given when the group's rebalance is
@@ -72,7 +74,7 @@ func newMemberID(r *JoinRequest) string {
 
 // maxName is the longest that a name may be which is stored: a member id is a little
 // longer than what it is made of.
-const maxName = maxString - 64
+const maxName = statelog.MaxString - 64
 
 // checkStrings refuses what could not be stored. The error is kerr.InvalidRequest.
 func (r *JoinRequest) checkStrings() error {

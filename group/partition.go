@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // partition is one partition of __consumer_offsets while this broker leads it. It is
@@ -15,7 +16,8 @@ import (
 type partition struct {
 	number   int32
 	epoch    int32 // in which leadership began
-	appender *appender
+	appender *statelog.Appender[queued]
+	acks     int16 // of writes that somebody waits for
 	budget   *budget
 	ctx      context.Context // ends with the leadership
 	cancel   context.CancelFunc
@@ -123,7 +125,7 @@ func (p *partition) resign() int {
 	groups := p.groups
 	p.phase, p.groups = resigned, nil
 	p.mu.Unlock()
-	p.appender.close()
+	p.appender.Close()
 	for _, h := range groups {
 		h.resign()
 	}

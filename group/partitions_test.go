@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -39,7 +40,7 @@ func (o *offsetsTopic) is(partitions int32, err error) {
 func TestPartitionCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := &offsetsTopic{}
-		log := newFakeLog()
+		log := memlog.New()
 		c, err := New(Config{Settings: settingsForTests(), Partitions: topic.count}, log)
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +80,7 @@ func TestPartitionCount(t *testing.T) {
 		fetch(kerr.CoordinatorLoadInProgress)
 		partitionFor(0, cutOff)
 		topic.is(2, nil)
-		time.Sleep(loadRetryMax)
+		time.Sleep(30 * time.Second) // the longest that it waits
 		synctest.Wait()
 		fetch(nil)
 		partitionFor(1, nil)

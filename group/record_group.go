@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // Versions of the value of a group's metadata. Kafka 3.9 writes 3.
@@ -36,69 +38,69 @@ type memberValue struct {
 // parseGroupValue reads a value of version 0 to 4 and aliases nothing of it. The
 // error wraps errRecord.
 func parseGroupValue(b []byte) (v groupValue, err error) {
-	f := fields{b: b}
-	version := f.i16()
+	f := statelog.Fields{B: b}
+	version := f.Int16()
 	if version < 0 || version > groupValueNewest {
 		return groupValue{}, fmt.Errorf("value of a group, version %d: %w", version, errRecord)
 	}
-	f.flexible = version >= 4
-	v.protocolType = f.string()
-	v.generation = f.i32()
-	v.protocol = f.nullableString()
-	v.leader = f.nullableString()
+	f.Flexible = version >= 4
+	v.protocolType = f.String()
+	v.generation = f.Int32()
+	v.protocol = f.NullableString()
+	v.leader = f.NullableString()
 	v.stateMS = -1
 	if version >= 2 {
-		v.stateMS = f.i64()
+		v.stateMS = f.Int64()
 	}
-	for n := f.count(); n > 0 && !f.failed; n-- {
+	for n := f.Count(); n > 0 && !f.Failed; n-- {
 		v.members = append(v.members, parseMemberValue(&f, version))
 	}
-	f.skipTags()
-	if f.failed {
+	f.SkipTags()
+	if f.Failed {
 		return groupValue{}, fmt.Errorf("value of a group, version %d, %d bytes: %w", version, len(b), errRecord)
 	}
 	return v, nil
 }
 
-func parseMemberValue(f *fields, version int16) (m memberValue) {
-	m.id = f.string()
+func parseMemberValue(f *statelog.Fields, version int16) (m memberValue) {
+	m.id = f.String()
 	if version >= 3 {
-		m.instanceID = f.nullableString()
+		m.instanceID = f.NullableString()
 	}
-	m.clientID = f.string()
-	m.clientHost = f.string()
+	m.clientID = f.String()
+	m.clientHost = f.String()
 	if version >= 1 {
-		m.rebalanceTimeoutMS = f.i32()
+		m.rebalanceTimeoutMS = f.Int32()
 	}
-	m.sessionTimeoutMS = f.i32()
+	m.sessionTimeoutMS = f.Int32()
 	if version == 0 {
 		m.rebalanceTimeoutMS = m.sessionTimeoutMS
 	}
-	m.subscription = bytes.Clone(f.bytes())
-	m.assignment = bytes.Clone(f.bytes())
-	f.skipTags()
+	m.subscription = bytes.Clone(f.Bytes())
+	m.assignment = bytes.Clone(f.Bytes())
+	f.SkipTags()
 	return m
 }
 
 // appendGroupValue writes the value as Kafka 3.9 does.
 func appendGroupValue(dst []byte, v *groupValue) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(groupValueVersion))
-	dst = appendString(dst, v.protocolType)
+	dst = statelog.AppendString(dst, v.protocolType)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(v.generation))
-	dst = appendNullableString(dst, v.protocol)
-	dst = appendNullableString(dst, v.leader)
+	dst = statelog.AppendNullableString(dst, v.protocol)
+	dst = statelog.AppendNullableString(dst, v.leader)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(v.stateMS))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v.members)))
 	for i := range v.members {
 		m := &v.members[i]
-		dst = appendString(dst, m.id)
-		dst = appendNullableString(dst, m.instanceID)
-		dst = appendString(dst, m.clientID)
-		dst = appendString(dst, m.clientHost)
+		dst = statelog.AppendString(dst, m.id)
+		dst = statelog.AppendNullableString(dst, m.instanceID)
+		dst = statelog.AppendString(dst, m.clientID)
+		dst = statelog.AppendString(dst, m.clientHost)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(m.rebalanceTimeoutMS))
 		dst = binary.BigEndian.AppendUint32(dst, uint32(m.sessionTimeoutMS))
-		dst = appendBytes(dst, m.subscription)
-		dst = appendBytes(dst, m.assignment)
+		dst = statelog.AppendBytes(dst, m.subscription)
+		dst = statelog.AppendBytes(dst, m.assignment)
 	}
 	return dst
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // errRecord says that a record of __consumer_offsets cannot be read.
@@ -31,32 +33,32 @@ func (k *recordKey) isGroup() bool  { return k.version == keyGroup }
 // parseRecordKey reads a key. Of a version that a broker with ZooKeeper does not use
 // only the version is read. The error wraps errRecord.
 func parseRecordKey(b []byte) (k recordKey, err error) {
-	f := fields{b: b}
-	k.version = f.i16()
+	f := statelog.Fields{B: b}
+	k.version = f.Int16()
 	if k.isOffset() || k.isGroup() {
-		k.group = f.stringBytes()
+		k.group = f.StringBytes()
 	}
 	if k.isOffset() {
-		k.topic = f.stringBytes()
-		k.partition = f.i32()
+		k.topic = f.StringBytes()
+		k.partition = f.Int32()
 	}
-	if f.failed {
+	if f.Failed {
 		return recordKey{}, fmt.Errorf("key %x: %w", b[:min(len(b), 64)], errRecord)
 	}
 	return k, nil
 }
 
 // appendOffsetKey writes the key of a committed offset. The strings have at most
-// maxString bytes.
+// statelog.MaxString bytes.
 func appendOffsetKey(dst []byte, group, topic string, partition int32) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(keyOffset))
-	dst = appendString(dst, group)
-	dst = appendString(dst, topic)
+	dst = statelog.AppendString(dst, group)
+	dst = statelog.AppendString(dst, topic)
 	return binary.BigEndian.AppendUint32(dst, uint32(partition))
 }
 
 // appendGroupKey writes the key of a group's metadata.
 func appendGroupKey(dst []byte, group string) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(keyGroup))
-	return appendString(dst, group)
+	return statelog.AppendString(dst, group)
 }

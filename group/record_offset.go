@@ -3,6 +3,8 @@ package group
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // Versions of the value of a committed offset. Kafka writes 3, and 1 if the offset
@@ -27,24 +29,24 @@ type OffsetValue struct {
 
 // parseOffsetValue reads a value of version 0 to 4. The error wraps errRecord.
 func parseOffsetValue(b []byte) (v OffsetValue, err error) {
-	f := fields{b: b}
-	version := f.i16()
+	f := statelog.Fields{B: b}
+	version := f.Int16()
 	if version < 0 || version > offsetValueNewest {
 		return OffsetValue{}, fmt.Errorf("value of an offset, version %d: %w", version, errRecord)
 	}
-	f.flexible = version >= 4
-	v.Offset = f.i64()
+	f.Flexible = version >= 4
+	v.Offset = f.Int64()
 	v.LeaderEpoch, v.ExpireMS = -1, NoExpiry
 	if version >= 3 {
-		v.LeaderEpoch = f.i32()
+		v.LeaderEpoch = f.Int32()
 	}
-	v.Metadata = f.string()
-	v.CommitMS = f.i64()
+	v.Metadata = f.String()
+	v.CommitMS = f.Int64()
 	if version == offsetValueExpiry {
-		v.ExpireMS = f.i64()
+		v.ExpireMS = f.Int64()
 	}
-	f.skipTags()
-	if f.failed {
+	f.SkipTags()
+	if f.Failed {
 		return OffsetValue{}, fmt.Errorf("value of an offset, version %d, %d bytes: %w", version, len(b), errRecord)
 	}
 	return v, nil
@@ -62,7 +64,7 @@ func appendOffsetValue(dst []byte, v *OffsetValue) []byte {
 	if version >= 3 {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(v.LeaderEpoch))
 	}
-	dst = appendString(dst, v.Metadata)
+	dst = statelog.AppendString(dst, v.Metadata)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(v.CommitMS))
 	if version == offsetValueExpiry {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(v.ExpireMS))

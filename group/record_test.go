@@ -8,8 +8,10 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -209,8 +211,7 @@ func TestBatchesAreKafkas(t *testing.T) {
 		22: {group: "gone", timeMS: 1795749058782, metadata: &groupWrite{value: gone}},
 		26: {group: "gone", timeMS: 1795749064010, tombstones: all},
 	} {
-		a := &appender{log: noLog{}, settings: &Settings{}, encoder: newEncoder()}
-		got, err := a.encode(&batch{writes: []queued{{write: w}}})
+		got, err := newEncoder(memlog.New(), 0, record.None).encode([]queued{{write: w}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,18 +232,14 @@ func TestBatchesAreKafkas(t *testing.T) {
 	}
 }
 
-type noLog struct{ Log }
-
-func (noLog) MaxBatchBytes(int32) int { return 1 << 20 }
-
 func FuzzRecord(f *testing.F) {
 	eachRecord(f, kafkaSegment(f), func(_ record.Batch, r record.Record) { f.Add(r.Key, r.Value) })
 	f.Add([]byte{0, 2, 0, 0}, unhex(f, "000409636f6e73756d6572000000010672616e6765026d0000018bcfe56800ffffffff0f"))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		if k, err := parseRecordKey(key); err == nil && k.isOffset() && len(k.group) > maxString {
+		if k, err := parseRecordKey(key); err == nil && k.isOffset() && len(k.group) > statelog.MaxString {
 			t.Errorf("group of %d bytes", len(k.group))
 		}
-		if v, err := parseOffsetValue(value); err == nil && len(v.Metadata) <= maxString {
+		if v, err := parseOffsetValue(value); err == nil && len(v.Metadata) <= statelog.MaxString {
 			if again, err := parseOffsetValue(appendOffsetValue(nil, &v)); v.ExpireMS == NoExpiry && (err != nil || again != v) {
 				t.Errorf("%+v becomes %+v, %v", v, again, err)
 			}
@@ -283,18 +280,7 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func TestPartitionFor(t *testing.T) {
-	for group, want := range map[string]int32{"my-group": 12, "test": 48, "polygenelubricants": 0, "": 0} {
-		if got := PartitionFor(group, 50); got != want {
-			t.Errorf("%q: %d, want %d", group, got, want)
-		}
-	}
-	// As Java says: "café".hashCode(), "\uD83D\uDE00".hashCode().
-	for s, want := range map[string]int32{"café": 3045921, "😀": 1772899, "polygenelubricants": -2147483648} {
-		if got := javaHash(s); got != want {
-			t.Errorf("%q: %d, want %d", s, got, want)
-		}
-	}
+func TestLongerThan(t *testing.T) {
 	for s, n := range map[string]int{"": 0, "äöü": 3, "😀😀": 4, "abc": 3} {
 		if longerThan(s, n) || n > 0 && !longerThan(s, n-1) {
 			t.Errorf("%q does not have %d units", s, n)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // scenarioArgs reads a command.
@@ -102,7 +103,7 @@ func (a scenarioArgs) join() *JoinRequest {
 func subscription(topics ...string) []byte {
 	b := binary.BigEndian.AppendUint32([]byte{0, 1}, uint32(len(topics)))
 	for _, topic := range topics {
-		b = appendString(b, topic)
+		b = statelog.AppendString(b, topic)
 	}
 	return binary.BigEndian.AppendUint32(b, 1<<32-1)
 }

@@ -47,7 +47,7 @@ func (c *Coordinator) Stats() Stats {
 		LoadTime:       time.Duration(c.stats.loadNanos.Load()),
 		LongestLoading: time.Duration(c.stats.loadMax.Load()),
 	}
-	for _, p := range *c.led.Load() {
+	for _, p := range c.led.All() {
 		for _, h := range p.all() {
 			h.mu.Lock()
 			s.Groups[h.group.state]++

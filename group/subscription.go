@@ -1,5 +1,7 @@
 package group
 
+import "github.com/gracchus-mq/gracchus/statelog"
+
 // consumerProtocolType is the protocol type of consumers, whose metadata alone the
 // broker looks into.
 const consumerProtocolType = "consumer"
@@ -12,17 +14,15 @@ type topicSet map[string]struct{}
 // common to all versions: version i16, topics, user data. It returns false if the
 // metadata is malformed.
 func (s topicSet) addSubscription(metadata []byte) bool {
-	f := fields{b: metadata}
-	f.i16()
-	for n := f.count(); n > 0 && !f.failed; n-- {
-		if topic := f.string(); !f.failed {
+	f := statelog.Fields{B: metadata}
+	f.Int16()
+	for n := f.Count(); n > 0 && !f.Failed; n-- {
+		if topic := f.String(); !f.Failed {
 			s[topic] = struct{}{}
 		}
 	}
-	if n := f.length(true); n != -1 {
-		f.take(n) // user data
-	}
-	return !f.failed
+	f.NullableBytes() // user data
+	return !f.Failed
 }
 
 // contains reports whether a topic is subscribed to, as far as is known.

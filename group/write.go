@@ -1,9 +1,6 @@
 package group
 
-import (
-	"github.com/gracchus-mq/gracchus/protocol"
-	"github.com/gracchus-mq/gracchus/protocol/record"
-)
+import "github.com/gracchus-mq/gracchus/protocol"
 
 // write is what one step has for the log: a group's metadata, or the offsets of a
 // commit, or tombstones. Exactly one of them is set.
@@ -63,14 +60,6 @@ func (w *write) size() int {
 // maxIDs is what protocol and leader of a group usually take at most. It does not
 // matter if they take more: only how many writes share a batch depends on it.
 const maxIDs = 1 << 10
-
-// encoder makes records of writes. It is used again and again for its buffers.
-type encoder struct {
-	builder    *record.Builder
-	key, value []byte
-}
-
-func newEncoder() encoder { return encoder{builder: record.NewBuilder()} }
 
 // add adds the write's records to the batch.
 func (e *encoder) add(w *write) {

@@ -113,6 +113,15 @@ func (f *Fields) NullableCount() int {
 // Bytes aliases what is read.
 func (f *Fields) Bytes() []byte { return f.take(f.length(true)) }
 
+// NullableBytes is Bytes, nil if they are null.
+func (f *Fields) NullableBytes() []byte {
+	n := f.length(true)
+	if n == -1 {
+		return nil
+	}
+	return f.take(n)
+}
+
 // SkipTags skips the tagged fields at the end of a struct.
 func (f *Fields) SkipTags() {
 	if !f.Flexible {

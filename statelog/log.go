@@ -29,10 +29,10 @@ type Log interface {
 	Read(dst []byte, partition int32, from, end int64, maxBytes int32) ([]byte, error)
 }
 
-// ReadAll has add see every batch that a partition has now, in order; a batch is not to
-// be kept. It reads about bufferBytes at a time. Errors are the log's, add's, those of
-// bytes that are no batch, and ctx's.
-func ReadAll(ctx context.Context, log Log, partition, bufferBytes int32, add func(record.Batch) error) error {
+// ReadAll has add see every entry that a partition has now, in order: a batch or, of the
+// formats before 2, a message. An entry is not to be kept. It reads about bufferBytes at
+// a time. Errors are the log's, add's, those of bytes that are no entry, and ctx's.
+func ReadAll(ctx context.Context, log Log, partition, bufferBytes int32, add func(entry record.Batch) error) error {
 	at, end, err := log.Bounds(partition)
 	if err != nil {
 		return err
@@ -46,17 +46,17 @@ func ReadAll(ctx context.Context, log Log, partition, bufferBytes int32, add fun
 			break // compaction has removed the last records
 		}
 		for rest := buf; len(rest) > 0; {
-			var b record.Batch
-			if b, rest, err = record.Next(rest); err != nil {
+			var entry record.Batch
+			if entry, rest, err = record.NextEntry(rest); err != nil {
 				return fmt.Errorf("after offset %d: %w", at, err)
 			}
-			if b.BaseOffset() >= end {
+			if entry.BaseOffset() >= end {
 				return nil
 			}
-			if err := add(b); err != nil {
+			if err := add(entry); err != nil {
 				return err
 			}
-			at = b.NextOffset()
+			at = record.EntryEnd(entry)
 		}
 	}
 	return ctx.Err()

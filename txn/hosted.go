@@ -38,7 +38,7 @@ func (h *hosted) end(fx *effects, callback bool) {
 	h.charge()
 	due, closed := false, false
 	if len(fx.writes) > 0 {
-		due, closed = h.of.appender.Enqueue(callback, h.queued(fx.writes)...)
+		due, closed = h.queue(fx.writes, callback)
 	}
 	h.arm()
 	dead := h.id.state == Dead
@@ -160,12 +160,14 @@ type queued struct {
 	*change
 }
 
-func (h *hosted) queued(changes []*change) []queued {
-	list := make([]queued, len(changes))
-	for i, c := range changes {
-		list[i] = queued{h, c}
+// queue has changes go to the log: see statelog.Appender.
+func (h *hosted) queue(changes []*change, background bool) (due, closed bool) {
+	var room [4]queued // seldom are there more
+	list := room[:0]
+	for _, c := range changes {
+		list = append(list, queued{h, c})
 	}
-	return list
+	return h.of.appender.Enqueue(background, list...)
 }
 
 // Size bounds from above what the change takes in a batch.

@@ -239,10 +239,11 @@ func putInto(t *testing.T, l *loader, c *change) {
 
 func encoded(t testing.TB, changes ...*change) record.Batch {
 	t.Helper()
-	h := &hosted{}
-	writes := h.queued(changes)
+	var writes []queued
 	size := record.HeaderSize
-	for _, w := range writes {
+	for _, c := range changes {
+		w := queued{change: c}
+		writes = append(writes, w)
 		size += w.Size()
 	}
 	b, err := newEncoder().encode(writes)

@@ -14,6 +14,7 @@ import (
 type Log struct {
 	MaxBatch int           // what MaxBatchBytes returns; 1 MiB of New
 	Reads    chan struct{} // Bounds waits for it, unless it is nil
+	Asked    func()        // is called, if set, when MaxBatchBytes is
 	// Appended, if set, is told of every append that is not refused, before it is
 	// acknowledged, and says whether the log still runs: it appends nothing else, and
 	// acknowledges nothing more, if not.
@@ -92,12 +93,12 @@ func (l *Log) Unread(err error) {
 	l.unread = err
 }
 
-// Put has the log have a batch.
-func (l *Log) Put(n int32, b record.Batch) {
+// Put has the log have a batch, or a message of the formats before 2.
+func (l *Log) Put(n int32, entry record.Batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.partition(n)
-	p.batches, p.end = append(p.batches, b), b.NextOffset()
+	p.batches, p.end = append(p.batches, entry), record.EntryEnd(entry)
 }
 
 // Batches returns what a partition has.
@@ -143,7 +144,12 @@ func (l *Log) Append(n, epoch int32, batch record.Batch, acks int16, done func(i
 }
 
 // MaxBatchBytes is that of statelog.Log.
-func (l *Log) MaxBatchBytes(int32) int { return l.MaxBatch }
+func (l *Log) MaxBatchBytes(int32) int {
+	if l.Asked != nil {
+		l.Asked()
+	}
+	return l.MaxBatch
+}
 
 // Bounds is that of statelog.Log.
 func (l *Log) Bounds(n int32) (int64, int64, error) {
@@ -161,7 +167,7 @@ func (l *Log) Read(dst []byte, n int32, from, end int64, maxBytes int32) ([]byte
 	defer l.mu.Unlock()
 	began := len(dst)
 	for _, b := range l.partition(n).batches {
-		if b.NextOffset() <= from || b.BaseOffset() >= end {
+		if record.EntryEnd(b) <= from || b.BaseOffset() >= end {
 			continue
 		}
 		if len(dst) > began && len(dst)+len(b) > began+int(maxBytes) {

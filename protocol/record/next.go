@@ -57,3 +57,11 @@ func NextEntry(buf []byte) (entry Batch, rest []byte, err error) {
 	}
 	return entry, rest, err
 }
+
+// EntryEnd is the offset behind an entry. A message has that of its last record.
+func EntryEnd(entry Batch) int64 {
+	if entry.Magic() < 2 {
+		return entry.BaseOffset() + 1
+	}
+	return entry.NextOffset()
+}

@@ -1,0 +1,71 @@
+package group
+
+import (
+	"github.com/gracchus-mq/gracchus/protocol/record"
+	"github.com/gracchus-mq/gracchus/statelog"
+)
+
+// queued is a write on its way to the log, and whose it is.
+type queued struct {
+	of   *hosted
+	acks int16
+	write
+}
+
+// queue has writes go to the log: see statelog.Appender.
+func (h *hosted) queue(writes []write, background bool) (due, closed bool) {
+	var room [4]queued // seldom are there more
+	list := room[:0]
+	for _, w := range writes {
+		q := queued{of: h, write: w}
+		if w.awaited() {
+			q.acks = h.of.acks
+		}
+		list = append(list, q)
+	}
+	return h.of.appender.Enqueue(background, list...)
+}
+
+// Size is that of the write.
+func (q queued) Size() int { return q.write.size() }
+
+// Acks are those of offsets.commit.required.acks, or none if nobody waits.
+func (q queued) Acks() int16 { return q.acks }
+
+// Written goes on with the group.
+func (q queued) Written(base int64, err error) { q.of.written(&q.write, base, err) }
+
+// encoder makes batches of writes to one partition. It is used again and again for its
+// buffers.
+type encoder struct {
+	log       statelog.Log
+	partition int32
+	codec     record.Codec
+
+	builder    *record.Builder
+	key, value []byte
+}
+
+func newEncoder(log statelog.Log, partition int32, codec record.Codec) *encoder {
+	return &encoder{log: log, partition: partition, codec: codec, builder: record.NewBuilder()}
+}
+
+// encode makes a batch, as Kafka does: it has no producer, and begins with sequence 0 if
+// there are offsets. What would be too large is compressed.
+func (e *encoder) encode(writes []queued) (record.Batch, error) {
+	e.builder.Reset()
+	e.builder.SetCodec(e.codec, record.DefaultLevel)
+	sequence := record.NoSequence
+	for i := range writes {
+		w := &writes[i].write
+		e.add(w)
+		if w.commit != nil {
+			sequence = 0
+		}
+	}
+	e.builder.SetProducer(record.NoProducerID, record.NoProducerEpoch, sequence)
+	if e.codec == record.None && e.builder.Size() > e.log.MaxBatchBytes(e.partition) {
+		e.builder.SetCodec(record.Zstd, record.DefaultLevel)
+	}
+	return e.builder.Build()
+}
