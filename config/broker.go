@@ -151,10 +151,15 @@ type Groups struct {
 	MemoryBytes           int64         // gracchus.group.memory.bytes; 0: a share of the heap's limit
 }
 
-// Transactions holds the settings of the topic of transactions' states.
+// Transactions is how transactions are coordinated, and the topic that holds their states.
 type Transactions struct {
 	Partitions        int32
 	ReplicationFactor int16
 	MinISR            int32
 	SegmentBytes      int32
+	MaxTimeout        time.Duration // transaction.max.timeout.ms
+	Expiration        time.Duration // transactional.id.expiration.ms
+	AbortCheck        time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
+	ExpirationCheck   time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
+	LoadBufferBytes   int32         // transaction.state.log.load.buffer.size
 }

@@ -190,6 +190,10 @@ func transactionsOf(v values) Transactions {
 	return Transactions{
 		Partitions: v.int32("transaction.state.log.num.partitions"), ReplicationFactor: v.int16("transaction.state.log.replication.factor"),
 		MinISR: v.int32("transaction.state.log.min.isr"), SegmentBytes: v.int32("transaction.state.log.segment.bytes"),
+		MaxTimeout: v.millis("transaction.max.timeout.ms"), Expiration: v.millis("transactional.id.expiration.ms"),
+		AbortCheck:      v.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+		ExpirationCheck: v.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+		LoadBufferBytes: v.int32("transaction.state.log.load.buffer.size"),
 	}
 }
 

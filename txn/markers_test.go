@@ -242,6 +242,8 @@ func TestLoadGoesOnWithMarkers(t *testing.T) {
 		l.brokers.set(func() { l.brokers.hung[1] = hung; l.brokers.down[2] = true })
 		l.decided(x, "t-0", "t-1")
 		synctest.Wait()
+		l.decided(x+"x", "u-0") // in line
+		synctest.Wait()
 		l.follows(1, 6)
 		if n := l.c.Stats().Marking; n != 0 {
 			t.Errorf("%d are being marked", n)
@@ -251,6 +253,7 @@ func TestLoadGoesOnWithMarkers(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.expectIn("t-0", "commit 1000/0") // it was on its way
 		l.expectIn("t-1", "")
+		l.expectIn("u-0", "")
 		l.leads(1, 7)
 		synctest.Wait()
 		l.expect(x, "CompleteCommit 1000/0")

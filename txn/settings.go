@@ -1,6 +1,10 @@
 package txn
 
-import "time"
+import (
+	"time"
+
+	"github.com/gracchus-mq/gracchus/config"
+)
 
 // Limits are the settings of transactional ids.
 type Limits struct {
@@ -18,4 +22,17 @@ type Settings struct {
 	RequestTimeout  time.Duration
 	LoadBufferBytes int32 // transaction.state.log.load.buffer.size
 	MemoryBytes     int64 // what all ids may take in memory
+}
+
+// SettingsOf returns the settings of a broker's coordinator, for which memoryBytes is at
+// hand.
+func SettingsOf(cfg *config.Broker, memoryBytes int64) Settings {
+	return Settings{
+		Limits:             Limits{MaxTimeout: cfg.Transactions.MaxTimeout, Expiration: cfg.Transactions.Expiration},
+		AbortInterval:      cfg.Transactions.AbortCheck,
+		ExpirationInterval: cfg.Transactions.ExpirationCheck,
+		RequestTimeout:     cfg.RequestTimeout,
+		LoadBufferBytes:    cfg.Transactions.LoadBufferBytes,
+		MemoryBytes:        memoryBytes,
+	}
 }
