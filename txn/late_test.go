@@ -70,6 +70,9 @@ func TestLate(t *testing.T) {
 		}
 		l.c.markers.stop()
 		l.c.markers.add(h, &decision{v})
+		if n := l.c.Stats().Marking; n != 0 {
+			t.Errorf("%d are being marked after a stop", n)
+		}
 		if err := l.c.Stop(context.Background()); err != nil {
 			t.Fatal(err)
 		}
