@@ -1,6 +1,7 @@
 // Command testsummary reads the output of `go test -json` and prints what a
 // person wants to see of it: each package's outcome, the whole output of tests
-// that failed, and tests that were skipped. It appends "passed failed skipped"
+// that failed, with what the test itself said once more at its end, and tests
+// that were skipped. It appends "passed failed skipped"
 // to the file given as its argument, and fails if a test failed, if the output
 // tells of none, or, with CI=true, if one was skipped.
 //
@@ -15,6 +16,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -95,12 +98,40 @@ func (s *summary) take(e event, out io.Writer) {
 		s.passed++
 	case e.Action == "fail":
 		s.failed++
-		fmt.Fprintf(out, "%s", text)
+		fmt.Fprint(out, saidLast(text))
 	case e.Action == "skip":
 		s.skipped++
 		s.deferred = append(s.deferred, e.Package+" "+strings.Split(e.Test, "/")[0]+"\n")
 		fmt.Fprintf(out, "skipped: %s %s\n%s", e.Package, e.Test, text)
 	}
+}
+
+// said is how a line begins that a test has said itself, by t.Error or t.Log.
+var said = regexp.MustCompile(`^\s*\w+_test\.go:\d+: `)
+
+// saidLast repeats the last lines that a failed test has said itself right before
+// its "--- FAIL", if the logs of brokers, say, are between: of a long output often
+// only the end is read.
+func saidLast(output string) string {
+	const most = 5
+	lines := strings.SplitAfter(output, "\n")
+	end := len(lines)
+	for i, line := range lines {
+		if strings.HasPrefix(strings.TrimSpace(line), "--- FAIL: ") {
+			end = i
+		}
+	}
+	var again []string
+	for _, line := range lines[:end] {
+		if said.MatchString(line) {
+			again = append(again, line)
+		}
+	}
+	again = again[max(0, len(again)-most):]
+	if slices.Equal(again, lines[end-len(again):end]) {
+		return output
+	}
+	return strings.Join(slices.Concat(lines[:end], []string{"    The test said:\n"}, again, lines[end:]), "")
 }
 
 func appendTo(file, text string) {

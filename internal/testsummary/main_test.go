@@ -6,6 +6,25 @@ import (
 	"testing"
 )
 
+func TestSaidLast(t *testing.T) {
+	for _, c := range []struct{ name, output, last string }{
+		{"logs are between",
+			"=== RUN   TestA\n    a_test.go:7: one: why\n        more of it\n    process.go:9: the log\n        ERROR 1\n--- FAIL: TestA (0.10s)\n",
+			"        ERROR 1\n    The test said:\n    a_test.go:7: one: why\n--- FAIL: TestA (0.10s)\n"},
+		{"nothing between", "=== RUN   TestA\n    a_test.go:7: one\n    a_test.go:8: two\n--- FAIL: TestA (0.10s)\n", "=== RUN   TestA\n    a_test.go:7: one\n    a_test.go:8: two\n--- FAIL: TestA (0.10s)\n"},
+		{"in a subtest", "        a_test.go:7: one\n        process.go:9: the log\n    --- FAIL: TestA/b (0.10s)\n", "the log\n    The test said:\n        a_test.go:7: one\n    --- FAIL: TestA/b (0.10s)\n"},
+		{"many lines", strings.Repeat("    a_test.go:7: one\n    other\n", 9) + "--- FAIL: TestA (0.10s)\n", "    other\n    The test said:\n" + strings.Repeat("    a_test.go:7: one\n", 5) + "--- FAIL: TestA (0.10s)\n"},
+		{"it said nothing", "=== RUN   TestA\n    other\n--- FAIL: TestA (0.10s)\n", "=== RUN   TestA\n    other\n--- FAIL: TestA (0.10s)\n"},
+		{"it did not end", "    a_test.go:7: one\npanic: boom\n", "panic: boom\n    The test said:\n    a_test.go:7: one\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := saidLast(c.output); !strings.HasSuffix(got, c.last) || len(got) < len(c.output) || strings.Count(got, "--- FAIL") > 1 {
+				t.Errorf("says %q", got)
+			}
+		})
+	}
+}
+
 func TestSummary(t *testing.T) {
 	for _, c := range []struct {
 		name, in                string
