@@ -99,6 +99,7 @@ func TestBudget(t *testing.T) {
 		if s := l.c.Stats(); s.Bytes != 0 {
 			t.Errorf("%d bytes are taken by nothing", s.Bytes)
 		}
+		synctest.Wait() // a tick may have looked at the limit just now
 		l.c.budget.limit = memory / 2
 		for n := range int32(2) {
 			log.Lead(n, 7)
