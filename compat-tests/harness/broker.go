@@ -78,9 +78,14 @@ func (o Options) properties() []string {
 	}, o.Properties...)
 }
 
-// startLimit is far more than a broker takes: Kafka needs over a minute for 10,000
-// partitions after a kill.
-const startLimit = 5 * time.Minute
+// startLimit is far more than a broker takes to start. One that is measured may have
+// 10,000 partitions to recover after a kill, for which Kafka needs over a minute.
+func (o Options) startLimit() time.Duration {
+	if o.Measured {
+		return 5 * time.Minute
+	}
+	return time.Minute
+}
 
 // StartGracchus starts our broker and waits until it is ready.
 func StartGracchus(t TB, o Options) *Broker {
@@ -116,7 +121,7 @@ func launchGracchus(t TB, o Options) *Broker {
 // untilReady waits until a broker of ours serves clients.
 func (b *Broker) untilReady() {
 	b.t.Helper()
-	b.Addr = b.WaitFor(`ready.*PLAINTEXT://([^\s",]+)`, startLimit)[1]
+	b.Addr = b.WaitFor(`ready.*PLAINTEXT://([^\s",]+)`, b.Options.startLimit())[1]
 }
 
 // StartKafka starts Kafka 3.9.2 and waits until it is ready.
@@ -146,8 +151,8 @@ func launchKafka(t TB, o Options) *Broker {
 // untilKafkaIsReady waits until a Kafka serves clients.
 func (b *Broker) untilKafkaIsReady() {
 	b.t.Helper()
-	b.Addr = b.WaitFor(`Awaiting socket connections on ([^ ]+:\d+)\.`, startLimit)[1]
-	b.WaitFor(`\[KafkaServer id=\d+\] started`, startLimit)
+	b.Addr = b.WaitFor(`Awaiting socket connections on ([^ ]+:\d+)\.`, b.Options.startLimit())[1]
+	b.WaitFor(`\[KafkaServer id=\d+\] started`, b.Options.startLimit())
 }
 
 func (o Options) withDir(t TB) Options {
