@@ -26,7 +26,7 @@
 //
 //	coordinator.go    its life, and finding a group
 //	partition.go      one leadership
-//	hosted.go         one group: its mutex and its timer
+//	hosted.go         one group: its mutex and its alarm
 //	queued.go         its writes on their way to the log
 //	load.go, loader.go     reading one partition of the log
 //	append_errors.go  what clients are told of what the log refuses

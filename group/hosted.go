@@ -3,10 +3,12 @@ package group
 import (
 	"sync"
 	"time"
+
+	"github.com/gracchus-mq/gracchus/statelog"
 )
 
 // hosted is a group that this broker coordinates: its state machine, the mutex that
-// each of its steps is taken under, and the timer that calls it when something is due.
+// each of its steps is taken under, and the alarm that calls it when something is due.
 //
 // A step is what begin and end enclose. Its writes are in the appender's line before
 // the mutex is released; replies are given after.
@@ -16,8 +18,7 @@ type hosted struct {
 	mu    sync.Mutex
 	group *classicGroup
 	taken footprint // what the budget knows of
-	timer *time.Timer
-	armed time.Time // when the timer fires; zero if it does not
+	alarm statelog.Alarm
 }
 
 // begin begins a step, and returns the group and the time.
@@ -72,31 +73,20 @@ func (h *hosted) charge() {
 	}
 }
 
-// arm has the timer fire when the group's next tick is due. A timer that fires too
-// early, because deadlines have moved, finds nothing to do: so heartbeats do not
-// touch it.
+// arm has the alarm ring when the group's next tick is due.
 func (h *hosted) arm() {
-	at := h.group.wake
-	switch {
-	case h.group.state == Dead:
-		if h.timer != nil {
-			h.timer.Stop()
-		}
-		h.armed = time.Time{}
-	case at.IsZero() || !h.armed.IsZero() && !at.Before(h.armed):
-	case h.timer == nil:
-		h.armed = at
-		h.timer = time.AfterFunc(time.Until(at), h.tick)
-	default:
-		h.armed = at
-		h.timer.Reset(time.Until(at))
+	if h.group.state == Dead {
+		h.alarm.Stop()
+		return
 	}
+	h.alarm.Set(h.group.wake, h)
 }
 
-func (h *hosted) tick() {
+// Tick does what is due.
+func (h *hosted) Tick() {
 	var fx effects
 	g, now := h.begin()
-	h.armed = time.Time{}
+	h.alarm.Rang()
 	if g.state != Dead {
 		g.tick(now, &fx)
 	}

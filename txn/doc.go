@@ -19,7 +19,7 @@
 //	coordinator.go    its life, and finding an id
 //	requests.go, list.go   the requests
 //	partition.go      one leadership
-//	hosted.go         one id: its mutex and its timer
+//	hosted.go         one id: its mutex and its alarm
 //	load.go, loader.go     reading one partition of the log
 //	scan.go           looking for timeouts and expired ids
 //	budget.go         what all ids may take in memory

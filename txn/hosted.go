@@ -9,7 +9,7 @@ import (
 )
 
 // hosted is a transactional id that this broker coordinates: its state machine, the
-// mutex that each of its steps is taken under, and the timer that calls it when
+// mutex that each of its steps is taken under, and the alarm that calls it when
 // something is due.
 //
 // A step is what begin and end enclose. Its writes are in the appender's line before
@@ -21,8 +21,7 @@ type hosted struct {
 	id      *transaction
 	taken   int // bytes, that the budget knows of
 	waiting int // requests, that the budget knows of
-	timer   *time.Timer
-	armed   time.Time // when the timer fires; zero if it does not
+	alarm   statelog.Alarm
 }
 
 // begin begins a step, and returns the id and the time.
@@ -100,30 +99,20 @@ func (h *hosted) charge() {
 	}
 }
 
-// arm has the timer fire when the id's next tick is due. A timer that fires too early
-// finds nothing to do.
+// arm has the alarm ring when the id's next tick is due.
 func (h *hosted) arm() {
-	at := h.id.wake
-	switch {
-	case h.id.state == Dead:
-		if h.timer != nil {
-			h.timer.Stop()
-		}
-		h.armed = time.Time{}
-	case at.IsZero() || !h.armed.IsZero() && !at.Before(h.armed):
-	case h.timer == nil:
-		h.armed = at
-		h.timer = time.AfterFunc(time.Until(at), h.tick)
-	default:
-		h.armed = at
-		h.timer.Reset(time.Until(at))
+	if h.id.state == Dead {
+		h.alarm.Stop()
+		return
 	}
+	h.alarm.Set(h.id.wake, h)
 }
 
-func (h *hosted) tick() {
+// Tick does what is due.
+func (h *hosted) Tick() {
 	var fx effects
 	t, now := h.begin()
-	h.armed = time.Time{}
+	h.alarm.Rang()
 	if t.state != Dead {
 		t.tick(now, &fx)
 	}
