@@ -28,6 +28,7 @@ func (f *Fields) take(n int) []byte {
 	return taken
 }
 
+// Int8 reads a byte.
 func (f *Fields) Int8() int8 {
 	if b := f.take(1); b != nil {
 		return int8(b[0])
@@ -35,6 +36,7 @@ func (f *Fields) Int8() int8 {
 	return 0
 }
 
+// Int16 reads two bytes, as all numbers big-endian.
 func (f *Fields) Int16() int16 {
 	if b := f.take(2); b != nil {
 		return int16(binary.BigEndian.Uint16(b))
@@ -42,6 +44,7 @@ func (f *Fields) Int16() int16 {
 	return 0
 }
 
+// Int32 reads four bytes.
 func (f *Fields) Int32() int32 {
 	if b := f.take(4); b != nil {
 		return int32(binary.BigEndian.Uint32(b))
@@ -49,6 +52,7 @@ func (f *Fields) Int32() int32 {
 	return 0
 }
 
+// Int64 reads eight bytes.
 func (f *Fields) Int64() int64 {
 	if b := f.take(8); b != nil {
 		return int64(binary.BigEndian.Uint64(b))
