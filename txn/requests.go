@@ -34,16 +34,14 @@ type InitResult struct {
 // NotCoordinator, UnknownServerError, and those of Config.NextProducerID.
 func (c *Coordinator) InitProducerID(q InitRequest, reply func(InitResult)) {
 	r := &request{op: opInit, id: q.ID, producerID: q.ProducerID, epoch: q.Epoch, timeoutMS: q.TimeoutMS, fresh: NoProducerID, reply: reply}
+	err := checkID(q.ID)
 	switch {
 	case (q.ProducerID == NoProducerID) != (q.Epoch == NoEpoch):
-		r.refuse(kerr.InvalidRequest)
-	case checkID(q.ID) != nil:
-		r.refuse(checkID(q.ID))
-	case q.TimeoutMS <= 0 || time.Duration(q.TimeoutMS)*time.Millisecond > c.settings.MaxTimeout:
-		r.refuse(kerr.InvalidTransactionTimeout)
-	default:
-		c.dispatch(r)
+		err = kerr.InvalidRequest
+	case err == nil && (q.TimeoutMS <= 0 || time.Duration(q.TimeoutMS)*time.Millisecond > c.settings.MaxTimeout):
+		err = kerr.InvalidTransactionTimeout
 	}
+	c.dispatchIf(err, r)
 }
 
 // AddPartitions answers AddPartitionsToTxn for one transaction, and AddOffsetsToTxn with
@@ -55,14 +53,11 @@ func (c *Coordinator) InitProducerID(q InitRequest, reply func(InitResult)) {
 func (c *Coordinator) AddPartitions(id string, producerID int64, epoch int16, partitions []protocol.TopicPartition, reply func(error)) {
 	r := &request{op: opAdd, id: id, producerID: producerID, epoch: epoch, partitions: sorted(partitions), reply: onlyError(reply)}
 	tooLong := func(tp protocol.TopicPartition) bool { return len(tp.Topic) > protocol.MaxTopicNameLength }
-	switch {
-	case checkID(id) != nil:
-		r.refuse(checkID(id))
-	case slices.ContainsFunc(partitions, tooLong):
-		r.refuse(fmt.Errorf("a topic's name has at most %d characters: %w", protocol.MaxTopicNameLength, kerr.InvalidRequest))
-	default:
-		c.dispatch(r)
+	err := checkID(id)
+	if err == nil && slices.ContainsFunc(partitions, tooLong) {
+		err = fmt.Errorf("a topic's name has at most %d characters: %w", protocol.MaxTopicNameLength, kerr.InvalidRequest)
 	}
+	c.dispatchIf(err, r)
 }
 
 // Verify answers AddPartitionsToTxn for one transaction that is only to be verified
@@ -89,11 +84,7 @@ func (c *Coordinator) Verify(id string, producerID int64, epoch int16, partition
 // those of AddPartitions, and kerr.InvalidTxnState.
 func (c *Coordinator) End(id string, producerID int64, epoch int16, commit bool, reply func(error)) {
 	r := &request{op: opEnd, id: id, producerID: producerID, epoch: epoch, commit: commit, reply: onlyError(reply)}
-	if err := checkID(id); err != nil {
-		r.refuse(err)
-		return
-	}
-	c.dispatch(r)
+	c.dispatchIf(checkID(id), r)
 }
 
 func onlyError(reply func(error)) func(InitResult) { return func(r InitResult) { reply(r.Err) } }
@@ -111,6 +102,15 @@ func checkID(id string) error {
 		return fmt.Errorf("a transactional id of %d bytes cannot be stored: at most %d: %w", len(id), statelog.MaxString, kerr.InvalidRequest)
 	}
 	return nil
+}
+
+// dispatchIf dispatches a request, or refuses it if there is an error.
+func (c *Coordinator) dispatchIf(err error, r *request) {
+	if err != nil {
+		r.refuse(err)
+		return
+	}
+	c.dispatch(r)
 }
 
 // dispatch finds the id that a request is about, or makes it.
