@@ -22,6 +22,7 @@ func (p *parts) openDirectories(context.Context) (err error) {
 		Storage:                 p.cfg.Storage,
 		ProducerExpiration:      p.cfg.Producers.Expiration,
 		ProducerExpirationCheck: p.cfg.Producers.ExpirationCheck,
+		VerifyTransactions:      func() bool { return p.settings.Broker().Transactions.Verify },
 		FileDeleteDelay: func() time.Duration {
 			return milliseconds(p.settings.Broker().Log.FileDeleteDelayMS)
 		},

@@ -230,7 +230,7 @@ func (s *Store) openFound(f *found, l *lines, cfg *config.Topic) error {
 // options fills in what is the same for every log.
 func (s *Store) options(d *directory, path string, tp protocol.TopicPartition, cfg *config.Topic, o commitlog.Options) commitlog.Options {
 	o.FS, o.Dir, o.Partition, o.Config = d.fs, path, tp, cfg
-	o.Files, o.ProducerIDExpiration = s.files, s.cfg.ProducerExpiration
+	o.Files, o.ProducerIDExpiration, o.VerifyTransactions = s.files, s.cfg.ProducerExpiration, s.cfg.VerifyTransactions
 	o.Logger = s.logger
 	o.OnTruncate = d.lowerOffsets
 	o.HasRoom = d.room.check

@@ -26,6 +26,7 @@ type Config struct {
 
 	ProducerExpiration      time.Duration // producer.id.expiration.ms
 	ProducerExpirationCheck time.Duration // producer.id.expiration.check.interval.ms; ≤ 0 never
+	VerifyTransactions      func() bool   // transaction.partition.verification.enable as it is now; nil verifies nothing
 
 	// FileDeleteDelay is how long a deleted partition's directory stays
 	// (log.segment.delete.delay.ms). It is asked each time, because it can change;

@@ -33,6 +33,7 @@ func Open(o Options) (*Log, error) {
 	if l.unnamed == nil {
 		l.unnamed = slog.New(slog.DiscardHandler)
 	}
+	l.producers.RequireVerification(o.VerifyTransactions)
 	l.cfg.Store(o.Config)
 	l.epochs.dir = l.dir
 	l.firstUnstable.Store(none)

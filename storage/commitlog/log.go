@@ -43,6 +43,9 @@ type Options struct {
 	Files *FileCache
 	// ProducerIDExpiration is producer.id.expiration.ms.
 	ProducerIDExpiration time.Duration
+	// VerifyTransactions is transaction.partition.verification.enable as it is now; nil
+	// verifies nothing.
+	VerifyTransactions func() bool
 	// OnTruncate, if set, is called when the recovery point, the start offset, or the
 	// cleaned offset may have gone down, and before anything is appended. Their checkpoints must
 	// be written then, or after a later crash a recovery point would pass for
@@ -424,6 +427,31 @@ func (l *Log) HasOpenTransaction(producerID int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.producers.HasOpenTransaction(producerID)
+}
+
+// OldestTransaction is producerstate.State.OldestTransaction. Where no transaction is open
+// it takes no lock.
+func (l *Log) OldestTransaction() (t producerstate.OpenTransaction, ok bool) {
+	if l.firstUnstable.Load() == none {
+		return producerstate.OpenTransaction{}, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.OldestTransaction()
+}
+
+// BeginVerification is producerstate.State.BeginVerification.
+func (l *Log) BeginVerification(producerID int64, epoch int16, sequence int32, now time.Time) *producerstate.Verification {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.BeginVerification(producerID, epoch, sequence, now.UnixMilli())
+}
+
+// EndVerification is producerstate.State.EndVerification.
+func (l *Log) EndVerification(producerID int64, v *producerstate.Verification, open bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.producers.EndVerification(producerID, v, open)
 }
 
 // ExpireProducers forgets the producers that have been silent for too long.

@@ -33,9 +33,12 @@ func (s *State) appendData(b record.Batch) {
 		Timestamp:    b.MaxTimestamp(),
 	})
 	p.LastTimestamp = b.MaxTimestamp()
+	if b.IsTransactional() {
+		delete(s.verifying, p.ID)
+	}
 	if b.IsTransactional() && p.TxnFirstOffset < 0 {
 		p.TxnFirstOffset = b.BaseOffset()
-		s.open = insert(s.open, transaction{producerID: p.ID, firstOffset: p.TxnFirstOffset, marker: -1})
+		s.open = insert(s.open, transaction{producerID: p.ID, firstOffset: p.TxnFirstOffset, marker: -1, timestamp: b.MaxTimestamp()})
 	}
 }
 
@@ -47,6 +50,7 @@ func (s *State) appendMarker(b record.Batch) *CompletedTxn {
 		return nil
 	}
 	p := s.producer(b.ProducerID())
+	delete(s.verifying, p.ID)
 	p.setEpoch(b.ProducerEpoch())
 	p.CoordinatorEpoch = m.CoordinatorEpoch
 	p.LastTimestamp = b.MaxTimestamp()

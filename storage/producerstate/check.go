@@ -28,11 +28,13 @@ func (s *State) Check(b record.Batch, o Origin) (dup *CachedBatch, err error) {
 		return nil, nil
 	}
 	p, known := s.producers[b.ProducerID()]
-	if !known {
-		return nil, checkFirstEpoch(b, o)
-	}
-	if b.IsControl() {
+	switch {
+	case b.IsControl() && known:
 		return nil, p.checkMarker(b)
+	case b.IsControl():
+		return nil, nil
+	case !known:
+		return nil, s.checkFirst(b, o)
 	}
 	epoch := b.ProducerEpoch()
 	if o == record.Client && epoch == p.Epoch {
@@ -41,10 +43,16 @@ func (s *State) Check(b record.Batch, o Origin) (dup *CachedBatch, err error) {
 			return &dup, nil
 		}
 	}
+	if err := s.checkVerified(b); err != nil {
+		return nil, err
+	}
 	if err := p.checkEpoch(epoch); err != nil {
 		return nil, err
 	}
 	if o == record.Client {
+		if err := s.checkLowest(b); err != nil {
+			return nil, err
+		}
 		if err := p.checkSequence(epoch, b.BaseSequence()); err != nil {
 			return nil, err
 		}
@@ -63,6 +71,17 @@ func (p *Producer) find(first, last int32) (CachedBatch, bool) {
 		}
 	}
 	return CachedBatch{}, false
+}
+
+// checkFirst checks a batch of a producer that nothing is known of.
+func (s *State) checkFirst(b record.Batch, o record.Origin) error {
+	if err := s.checkVerified(b); err != nil {
+		return err
+	}
+	if err := checkFirstEpoch(b, o); err != nil || o != record.Client {
+		return err
+	}
+	return s.checkLowest(b)
 }
 
 // checkFirstEpoch is checkEpoch for a client that nothing is known of. To Kafka it is

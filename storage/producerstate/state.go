@@ -95,6 +95,7 @@ type transaction struct {
 	producerID  int64
 	firstOffset int64
 	marker      int64 // offset of the marker, −1 while open
+	timestamp   int64 // of the first batch, ms
 }
 
 // CompletedTxn is a transaction that a marker has just ended.
@@ -117,6 +118,9 @@ type State struct {
 	// be above the high watermark; both ascend by first offset.
 	open, completed []transaction
 	endOffset       int64
+
+	verificationRequired func() bool
+	verifying            map[int64]*Verification // by producer id; nil until there is one
 }
 
 // New returns an empty state up to offset 0. A producer that has no open
@@ -162,7 +166,7 @@ func (s *State) Load(producers []Producer, endOffset, nowMS int64) {
 		}
 		s.remember(&p)
 		if p.TxnFirstOffset >= 0 {
-			s.open = insert(s.open, transaction{producerID: p.ID, firstOffset: p.TxnFirstOffset, marker: -1})
+			s.open = insert(s.open, transaction{producerID: p.ID, firstOffset: p.TxnFirstOffset, marker: -1, timestamp: p.LastTimestamp})
 		}
 	}
 }
@@ -170,6 +174,7 @@ func (s *State) Load(producers []Producer, endOffset, nowMS int64) {
 // Reset forgets everything; the state is then an empty one up to endOffset.
 func (s *State) Reset(endOffset int64) {
 	clear(s.producers)
+	clear(s.verifying)
 	s.open, s.completed = s.open[:0], s.completed[:0]
 	s.endOffset = endOffset
 }
@@ -188,6 +193,7 @@ func (s *State) Expire(nowMS int64) {
 			delete(s.producers, id)
 		}
 	}
+	s.expireVerifications(nowMS)
 }
 
 func (s *State) expired(p *Producer, nowMS int64) bool {
@@ -199,6 +205,24 @@ func (s *State) expired(p *Producer, nowMS int64) bool {
 func (s *State) HasOpenTransaction(producerID int64) bool {
 	p, ok := s.producers[producerID]
 	return ok && p.TxnFirstOffset >= 0
+}
+
+// OpenTransaction is a transaction that no marker has ended here.
+type OpenTransaction struct {
+	ProducerID  int64
+	FirstOffset int64
+	// Timestamp is that of its first batch, ms, or, if the state was loaded, of the newest
+	// one that the snapshot knows.
+	Timestamp int64
+}
+
+// OldestTransaction is the open transaction with the lowest first offset: that which
+// read_committed consumers wait for. ok is false if none is open.
+func (s *State) OldestTransaction() (t OpenTransaction, ok bool) {
+	if len(s.open) == 0 {
+		return OpenTransaction{}, false
+	}
+	return OpenTransaction{s.open[0].producerID, s.open[0].firstOffset, s.open[0].timestamp}, true
 }
 
 // FirstUnstableOffset is the first offset that read_committed must not pass: the
