@@ -16,6 +16,9 @@
 // A leader:
 //
 //	append.go         produce
+//	markers.go        the ends of transactions
+//	open_transactions.go   the oldest in each partition
+//	verify.go         whether a transaction is open
 //	topic_log.go      an internal topic as its coordinator sees it
 //	read.go           fetch
 //	offsets.go        ListOffsets, OffsetForLeaderEpoch
