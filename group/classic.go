@@ -61,7 +61,7 @@ type classicGroup struct {
 	commits  uint64                               // how many have been sent to the log
 	// transactions are offsets that become valid when their producer commits, by
 	// producer id.
-	transactions map[int64]map[protocol.TopicPartition]storedOffset
+	transactions map[int64]*openTransaction
 
 	takes footprint // what the group takes in memory
 	room  int       // by how many bytes a step may have it grow: said before each

@@ -7,10 +7,13 @@ import (
 	"github.com/gracchus-mq/gracchus/statelog"
 )
 
-// Commit is an OffsetCommit request, or what is left of it when topics and rights were
-// checked. It belongs to the coordinator until it is done.
+// Commit is an OffsetCommit or TxnOffsetCommit request, or what is left of it when topics
+// and rights were checked. It belongs to the coordinator until it is done.
 type Commit struct {
-	Group      string
+	Group string
+	// Producer is who commits in a transaction, at whose end the offsets become valid; nil
+	// is none.
+	Producer   *Producer
 	MemberID   string
 	InstanceID *string
 	Generation int32 // NoGeneration of who is in no group, or before version 1
@@ -69,7 +72,7 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 		fx.committed(c.done)
 		return
 	}
-	if m != nil {
+	if m != nil && c.Producer == nil {
 		g.restartSession(m, now)
 	}
 	if g.inFlight == nil {
@@ -90,6 +93,9 @@ func (g *classicGroup) commit(now time.Time, c *Commit, fx *effects) {
 		fx.committed(c.done)
 		return
 	}
+	if c.Producer != nil {
+		g.transaction(c.Producer.ID).inFlight++
+	}
 	fx.write(write{group: g.id, commit: c, timeMS: now.UnixMilli()})
 }
 
@@ -103,12 +109,15 @@ func (l *Limits) checkMetadata(metadata string) error {
 }
 
 // validateCommit returns the member that commits, nil if it is none of the group's,
-// which may then commit only while there are no members.
+// which may then commit only while there are no members, or in a transaction: for that,
+// older clients do not say who they are.
 func (g *classicGroup) validateCommit(c *Commit) (*member, error) {
 	switch {
 	case g.state == Dead:
 		return nil, errDead
 	case c.Generation < 0 && g.state == Empty:
+		return nil, nil
+	case c.Generation < 0 && c.MemberID == "" && c.InstanceID == nil && c.Producer != nil:
 		return nil, nil
 	case c.Generation < 0 && c.MemberID == "" && c.InstanceID == nil:
 		return nil, errUnknownMember
@@ -119,7 +128,7 @@ func (g *classicGroup) validateCommit(c *Commit) (*member, error) {
 		return nil, err
 	case c.Generation != g.generation:
 		return nil, errIllegalGeneration
-	case g.state == CompletingRebalance:
+	case g.state == CompletingRebalance && c.Producer == nil:
 		return nil, errRebalancing
 	}
 	return m, nil
@@ -135,9 +144,18 @@ func (g *classicGroup) committed(w *write, base int64, err error, fx *effects) {
 		}
 		tp := o.TopicPartition()
 		deleted := g.landed(tp, w.commit.number)
-		if o.Err = err; err == nil && !deleted {
-			g.store(tp, storedOffset{o.value(w.timeMS), base})
+		if o.Err = err; err != nil || deleted {
+			continue
 		}
+		stored := storedOffset{o.value(w.timeMS), base}
+		if w.commit.Producer != nil {
+			g.storeInTransaction(w.commit.Producer.ID, tp, stored)
+		} else {
+			g.store(tp, stored)
+		}
+	}
+	if w.commit.Producer != nil {
+		g.landedInTransaction(w.commit.Producer.ID)
 	}
 	if len(g.inFlight) == 0 && len(w.commit.Offsets) > inFlightKept {
 		g.inFlight = nil // as large as the commit was
@@ -186,8 +204,8 @@ func (g *classicGroup) unstable(tp protocol.TopicPartition) bool {
 	if g.inFlight[tp].n > 0 {
 		return true
 	}
-	for _, pending := range g.transactions {
-		if _, ok := pending[tp]; ok {
+	for _, t := range g.transactions {
+		if _, ok := t.offsets[tp]; ok {
 			return true
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
-// CommitOffsets answers an OffsetCommit request: done is called when the Err of each
-// offset is set. The offsets that have none are in the log, as safe as
+// CommitOffsets answers an OffsetCommit or TxnOffsetCommit request: done is called when
+// the Err of each offset is set. The offsets that have none are in the log, as safe as
 // offsets.commit.required.acks makes them. Topics and partitions must exist; that is
 // for the caller to check, before everything else.
 //
@@ -24,6 +24,9 @@ func (c *Coordinator) CommitOffsets(r *Commit, done func()) {
 	var fx effects
 	g, now := h.begin()
 	g.commit(now, r, &fx)
+	if r.Producer != nil && g.transactions[r.Producer.ID] != nil {
+		h.of.opened(r.Producer.ID, h)
+	}
 	h.end(&fx, false)
 	c.stats.commits.Add(uint64(len(r.Offsets)))
 }
@@ -33,7 +36,7 @@ func (c *Coordinator) findForCommit(r *Commit) (*hosted, error) {
 	if err := checkName(r.Group); err != nil {
 		return nil, err
 	}
-	if r.Generation < 0 {
+	if r.Generation < 0 || r.Producer != nil {
 		return c.findOrCreate(r.Group)
 	}
 	h, err := c.find(r.Group)

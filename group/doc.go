@@ -13,6 +13,7 @@
 //	sync.go           SyncGroup, and the assignments on their way to the log
 //	static.go         static members that come back
 //	heartbeat.go, leave.go
+//	transaction.go    commits in transactions
 //	commit.go         OffsetCommit, and the offsets on their way to the log
 //	table.go          the offsets that are in the log
 //	offsets.go        expiry and deletion

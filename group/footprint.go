@@ -93,8 +93,8 @@ func (g *classicGroup) measure() footprint {
 	for id := range g.pending {
 		n += pendingIDFootprint(id)
 	}
-	for _, pending := range g.transactions {
-		for tp, o := range pending {
+	for _, t := range g.transactions {
+		for tp, o := range t.offsets {
 			n += openOffsetFootprint(tp.Topic, o.Metadata)
 		}
 	}
@@ -152,6 +152,12 @@ func (g *classicGroup) syncGrowth(assignments []Assignment) (n footprint) {
 // commitGrowth is by how much a commit has the group grow. As long as there is much
 // room nobody wants to know it exactly.
 func (g *classicGroup) commitGrowth(c *Commit) (n footprint) {
+	if c.Producer != nil {
+		for i := range c.Offsets {
+			n += openOffsetFootprint(c.Offsets[i].Topic, c.Offsets[i].Metadata)
+		}
+		return n
+	}
 	if n = g.growth(c, &offsetTable{}); int(n) <= g.room {
 		return n
 	}

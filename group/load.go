@@ -39,15 +39,21 @@ func (c *Coordinator) serve(p *partition, l *loader, begun time.Time) {
 		var fx effects
 		h.group = loadedClassicGroup(id, &c.settings.Limits, found, time.Now(), &fx)
 		groups[id] = h
+		for producerID := range h.group.transactions {
+			p.opened(producerID, h)
+		}
 		h.end(&fx, true)
 	}
 	loaded := len(groups) // from now on they are not this goroutine's
-	deleted, ok := p.publish(groups)
+	deleted, ended, ok := p.publish(groups)
 	if !ok {
 		for _, h := range groups {
 			h.resign()
 		}
 		return
+	}
+	for _, e := range ended {
+		p.endTransaction(e)
 	}
 	if len(deleted) > 0 {
 		p.partitionsDeleted(deleted)

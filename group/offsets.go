@@ -87,13 +87,12 @@ func (g *classicGroup) removeOffset(tp protocol.TopicPartition) bool {
 		g.inFlight[tp] = f
 		found = true
 	}
-	for id, pending := range g.transactions {
-		if o, ok := pending[tp]; ok {
+	for id, t := range g.transactions {
+		if o, ok := t.offsets[tp]; ok {
 			found = true
 			g.takes -= openOffsetFootprint(tp.Topic, o.Metadata)
-			if delete(pending, tp); len(pending) == 0 {
-				delete(g.transactions, id)
-			}
+			delete(t.offsets, tp)
+			g.closeIfEmpty(id, t)
 		}
 	}
 	return found
@@ -129,8 +128,8 @@ func (g *classicGroup) delete(now time.Time, fx *effects) error {
 	for tp := range g.inFlight {
 		all[tp] = struct{}{}
 	}
-	for _, pending := range g.transactions {
-		for tp := range pending {
+	for _, t := range g.transactions {
+		for tp := range t.offsets {
 			all[tp] = struct{}{}
 		}
 	}

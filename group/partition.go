@@ -25,8 +25,12 @@ type partition struct {
 	mu     sync.RWMutex
 	phase  phase
 	groups map[string]*hosted
-	// deleted are the partitions that were deleted during the load.
+	// deleted are the partitions that were deleted during the load, ended the transactions
+	// that ended then.
 	deleted []protocol.TopicPartition
+	ended   []TransactionEnd
+	// open are the groups that have offsets in a producer's transaction, by its id.
+	open map[int64]map[*hosted]struct{}
 }
 
 type phase int8
@@ -105,16 +109,17 @@ func (p *partition) all() []*hosted {
 }
 
 // publish has the loaded groups served. It returns false if the leadership has ended
-// meanwhile, and else the partitions that were deleted.
-func (p *partition) publish(groups map[string]*hosted) (deleted []protocol.TopicPartition, ok bool) {
+// meanwhile, and else the partitions that were deleted, and the transactions that ended.
+func (p *partition) publish(groups map[string]*hosted) (deleted []protocol.TopicPartition, ended []TransactionEnd, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.phase != loading {
-		return nil, false
+		return nil, nil, false
 	}
 	p.phase, p.groups = serving, groups
-	deleted, p.deleted = p.deleted, nil
-	return deleted, true
+	deleted, ended = p.deleted, p.ended
+	p.deleted, p.ended = nil, nil
+	return deleted, ended, true
 }
 
 // resign ends the leadership: whoever waits is told that this is not the coordinator.
@@ -123,7 +128,7 @@ func (p *partition) resign() int {
 	p.cancel()
 	p.mu.Lock()
 	groups := p.groups
-	p.phase, p.groups = resigned, nil
+	p.phase, p.groups, p.open, p.ended = resigned, nil, nil, nil
 	p.mu.Unlock()
 	p.appender.Close()
 	for _, h := range groups {

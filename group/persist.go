@@ -42,7 +42,9 @@ func (g *classicGroup) value(assignments map[string][]byte) groupValue {
 func loadedClassicGroup(id string, limits *Limits, l *loadedGroup, now time.Time, fx *effects) *classicGroup {
 	g := newClassicGroup(id, limits, now)
 	g.offsets = l.offsets
-	g.transactions = l.transactions
+	for producerID, offsets := range l.transactions {
+		g.transaction(producerID).offsets = offsets
+	}
 	g.takes = g.measure()
 	if l.meta == nil {
 		return g

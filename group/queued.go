@@ -29,8 +29,15 @@ func (h *hosted) queue(writes []write, background bool) (due, closed bool) {
 // Size is that of the write.
 func (q queued) Size() int { return q.write.size() }
 
-// Acks are those of offsets.commit.required.acks, or none if nobody waits.
-func (q queued) Acks() int16 { return q.acks }
+// Kind is in whose transaction the write is, if it is in one. It waits for the acks of
+// offsets.commit.required.acks, or for none if nobody waits.
+func (q queued) Kind() statelog.Kind {
+	k := statelog.Kind{Acks: q.acks, ProducerID: record.NoProducerID, Epoch: record.NoProducerEpoch}
+	if p := q.producer(); p != nil {
+		k.ProducerID, k.Epoch = p.ID, p.Epoch
+	}
+	return k
+}
 
 // Written goes on with the group.
 func (q queued) Written(base int64, err error) { q.of.written(&q.write, base, err) }
@@ -50,8 +57,8 @@ func newEncoder(log statelog.Log, partition int32, codec record.Codec) *encoder 
 	return &encoder{log: log, partition: partition, codec: codec, builder: record.NewBuilder()}
 }
 
-// encode makes a batch, as Kafka does: it has no producer, and begins with sequence 0 if
-// there are offsets. What would be too large is compressed.
+// encode makes a batch, as Kafka does: it has no producer but that of a transaction, and
+// begins with sequence 0 if there are offsets. What would be too large is compressed.
 func (e *encoder) encode(writes []queued) (record.Batch, error) {
 	e.builder.Reset()
 	e.builder.SetCodec(e.codec, record.DefaultLevel)
@@ -63,7 +70,11 @@ func (e *encoder) encode(writes []queued) (record.Batch, error) {
 			sequence = 0
 		}
 	}
-	e.builder.SetProducer(record.NoProducerID, record.NoProducerEpoch, sequence)
+	kind := writes[0].Kind()
+	e.builder.SetProducer(kind.ProducerID, kind.Epoch, sequence)
+	if kind.ProducerID != record.NoProducerID {
+		e.builder.SetTransactional()
+	}
 	if e.codec == record.None && e.builder.Size() > e.log.MaxBatchBytes(e.partition) {
 		e.builder.SetCodec(record.Zstd, record.DefaultLevel)
 	}

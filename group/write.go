@@ -28,6 +28,14 @@ type tombstones struct {
 // and they go to the log whatever the in-sync replicas are, as Kafka's.
 func (w *write) awaited() bool { return w.tombstones == nil }
 
+// producer is in whose transaction the write is, nil if it is in none.
+func (w *write) producer() *Producer {
+	if w.commit == nil {
+		return nil
+	}
+	return w.commit.Producer
+}
+
 // size bounds from above what the write takes in a batch, in bytes.
 func (w *write) size() int {
 	const perRecord = 64 // lengths, varints, and the numbers of an offset

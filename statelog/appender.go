@@ -16,11 +16,18 @@ import (
 type Write interface {
 	// Size bounds from above what the write takes in a batch, in bytes.
 	Size() int
-	// Acks are those that the write waits for.
-	Acks() int16
+	// Kind is what writes have in common that share a batch.
+	Kind() Kind
 	// Written is called once, without locks, in a callback of the log perhaps: nothing
 	// may be appended there. The write is in a batch at base, or has failed.
 	Written(base int64, err error)
+}
+
+// Kind is what a batch has for all of its writes.
+type Kind struct {
+	Acks       int16 // that they wait for
+	ProducerID int64 // in whose transaction they are; record.NoProducerID of those in none
+	Epoch      int16 // of that producer
 }
 
 // AppenderConfig is what an Appender needs to know. All is required.
@@ -93,7 +100,7 @@ func (a *Appender[W]) Run() {
 	if b == nil {
 		return
 	}
-	acks := b.writes[0].Acks()
+	acks := b.writes[0].Kind().Acks
 	records, err := a.Encode(b.writes)
 	if err == nil && !a.send(b) {
 		err = kerr.NotCoordinator
@@ -112,8 +119,7 @@ func (a *Appender[W]) Run() {
 	}
 }
 
-// take takes what goes into the next batch: as many writes as it may hold that are
-// acknowledged in the same way.
+// take takes what goes into the next batch: as many writes of one kind as it may hold.
 func (a *Appender[W]) take() *batch[W] {
 	limit := a.Log.MaxBatchBytes(a.Partition)
 	a.mu.Lock()
@@ -122,10 +128,10 @@ func (a *Appender[W]) take() *batch[W] {
 		a.busy = false
 		return nil
 	}
-	acks := a.queue[0].Acks()
+	kind := a.queue[0].Kind()
 	size := record.HeaderSize + a.queue[0].Size()
 	n := 1
-	for ; n < len(a.queue) && a.queue[n].Acks() == acks; n++ {
+	for ; n < len(a.queue) && a.queue[n].Kind() == kind; n++ {
 		if size += a.queue[n].Size(); size > limit {
 			break
 		}

@@ -168,8 +168,10 @@ func (q queued) Size() int {
 	return perRecord + len(q.change.id) + valueSize(&q.to)
 }
 
-// Acks are those of Kafka, always.
-func (q queued) Acks() int16 { return -1 }
+// Kind has all changes wait for all in-sync replicas, as in Kafka.
+func (q queued) Kind() statelog.Kind {
+	return statelog.Kind{Acks: -1, ProducerID: record.NoProducerID, Epoch: record.NoProducerEpoch}
+}
 
 // Written goes on with the id when the change is in the log, or has failed.
 func (q queued) Written(_ int64, err error) {

@@ -12,8 +12,18 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
-// maxMarkers is how many markers a request has at most, over all partitions.
-const maxMarkers = 5000
+// A request has at most so many markers, over all partitions, and about so many bytes:
+// brokers take no more than a MiB of it.
+const (
+	maxMarkers     = 5000
+	maxMarkerBytes = 512 << 10
+)
+
+// markerSize bounds from above what a partition takes in a request.
+func markerSize(tp protocol.TopicPartition) int {
+	const perTransaction, perPartition = 32, 16
+	return perTransaction + perPartition + len(tp.Topic)
+}
 
 // outbox is the line of markers for one broker, which has one request on its way at a
 // time: what comes meanwhile shares the next. The lock of markers guards it.
@@ -50,11 +60,16 @@ type marking struct {
 
 // take takes what goes into the next request.
 func (o *outbox) take() (list []marking) {
-	n := 0
-	for len(o.jobs) > 0 && n < maxMarkers {
+	n, size := 0, 0
+	for len(o.jobs) > 0 && n < maxMarkers && size < maxMarkerBytes {
 		j := o.jobs[0]
 		partitions := o.partitions[j]
-		taken := partitions[:min(len(partitions), maxMarkers-n)]
+		fits := 0
+		for fits < len(partitions) && n+fits < maxMarkers && size < maxMarkerBytes {
+			size += markerSize(partitions[fits])
+			fits++
+		}
+		taken := partitions[:fits]
 		if len(taken) < len(partitions) {
 			o.partitions[j] = partitions[len(taken):]
 		} else {
