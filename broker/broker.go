@@ -13,6 +13,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/lag"
+	"github.com/gracchus-mq/gracchus/replica"
 )
 
 // Run starts a broker on this machine and stops it cleanly when ctx ends. It
@@ -90,6 +91,11 @@ func (b *Broker) GroupLags(ctx context.Context) []lag.Lag {
 	r := lag.Reporter{Groups: b.parts.groups, View: b.parts.view, Peers: b.parts.peers}
 	return r.Report(ctx)
 }
+
+// OldTransactions tells of the oldest open transaction of every partition that this broker
+// leads; see [replica.Replicas.OldTransactions]. It may be called by any goroutine while
+// the broker runs.
+func (b *Broker) OldTransactions() []replica.OldTransaction { return b.parts.replicas.OldTransactions() }
 
 // Failed yields an error if the broker cannot go on, as when its last log
 // directory fails. The caller stops it.

@@ -53,12 +53,19 @@ func HostEnv(logger *slog.Logger) Env {
 
 // groupMemory is what consumer groups may take unless somebody says something else: a
 // quarter of the heap, or a gigabyte's worth of it if that has no limit.
-func (e Env) groupMemory() int64 {
-	const part, unlimited = 4, 1 << 30
+func (e Env) groupMemory() int64 { return e.heapPart(4) }
+
+// transactionMemory is what transactional ids may take: a sixteenth of the heap, which in
+// a gigabyte are 130,000 ids.
+func (e Env) transactionMemory() int64 { return e.heapPart(16) }
+
+// heapPart is one of so many parts of the heap, or of a gigabyte if it has no limit.
+func (e Env) heapPart(parts int64) int64 {
+	const unlimited = 1 << 30
 	if e.HeapBytes <= 0 || e.HeapBytes == math.MaxInt64 {
-		return unlimited / part
+		return unlimited / parts
 	}
-	return e.HeapBytes / part
+	return e.HeapBytes / parts
 }
 
 func (e Env) validate() error {

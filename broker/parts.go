@@ -15,6 +15,7 @@ import (
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
 	"github.com/gracchus-mq/gracchus/topics"
+	"github.com/gracchus-mq/gracchus/txn"
 	"github.com/gracchus-mq/gracchus/zkmeta"
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
 )
@@ -53,6 +54,7 @@ type parts struct {
 	producerIDs *producerid.Allocator
 	replicas    *replica.Replicas
 	groups      *group.Coordinator
+	txns        *txn.Coordinator
 	controller  *controller.Controller
 	server      *server.Server
 }
@@ -74,6 +76,7 @@ func (p *parts) phases() []phase {
 		{name: "replicas", start: p.startReplicas, stop: p.stopReplicas},
 		{name: "server", start: p.startServer, drain: p.drainServer, stop: p.stopServer},
 		{name: "groups", start: p.startGroups, stop: p.stopGroups},
+		{name: "transactions", start: p.startTransactions, stop: p.stopTransactions},
 		{name: "registration", start: p.register},
 		{name: "controller", start: p.startController, stop: p.stopController},
 		{name: "producer ids", start: p.startProducerIDs, stop: p.stopProducerIDs},

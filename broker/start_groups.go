@@ -15,7 +15,7 @@ import (
 func (p *parts) buildGroups() (err error) {
 	p.groups, err = group.New(group.Config{
 		Settings:   group.SettingsOf(p.cfg, p.env.groupMemory()),
-		Partitions: p.offsetsPartitions,
+		Partitions: func(ctx context.Context) (int32, error) { return p.partitionsOf(ctx, protocol.ConsumerOffsetsTopic) },
 		Logger:     p.logger,
 	}, p.replicas.TopicLog(protocol.ConsumerOffsetsTopic))
 	if err != nil {
@@ -25,10 +25,10 @@ func (p *parts) buildGroups() (err error) {
 	return nil
 }
 
-// offsetsPartitions reads how many partitions __consumer_offsets has. Which of them have
-// a leader does not matter, so that it is ZooKeeper that is asked.
-func (p *parts) offsetsPartitions(ctx context.Context) (int32, error) {
-	found, err := p.zk.TopicAssignments(ctx, []string{protocol.ConsumerOffsetsTopic}, nil)
+// partitionsOf reads how many partitions a topic has, 0 if there is no such topic. Which
+// of them have a leader does not matter, so that it is ZooKeeper that is asked.
+func (p *parts) partitionsOf(ctx context.Context, topic string) (int32, error) {
+	found, err := p.zk.TopicAssignments(ctx, []string{topic}, nil)
 	switch {
 	case err != nil:
 		return 0, err

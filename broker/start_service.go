@@ -131,7 +131,7 @@ func (p *parts) depart(ctx context.Context) error {
 }
 
 // startServer builds what answers requests, and accepts this broker's own. The
-// coordinator of groups and the controller are built here, and start later.
+// coordinators and the controller are built here, and start later.
 func (p *parts) startServer(ctx context.Context) (err error) {
 	p.producerIDs, err = producerid.New(producerid.Config{
 		BrokerID:    p.id,
@@ -157,6 +157,9 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 	if err := p.buildGroups(); err != nil {
 		return err
 	}
+	if err := p.buildTransactions(); err != nil {
+		return err
+	}
 	manager, err := topics.New(topics.Config{Logger: p.logger}, p.zk, p.view, p.settings)
 	if err != nil {
 		return err
@@ -174,6 +177,8 @@ func (p *parts) startServer(ctx context.Context) (err error) {
 		Controller:   p.controller,
 		ProducerIDs:  p.producerIDs,
 		Groups:       p.groups,
+		Transactions: p.txns,
+		Peers:        p.peers,
 		OldOffsets:   p.zk,
 		Logger:       p.logger,
 	})

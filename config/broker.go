@@ -162,4 +162,7 @@ type Transactions struct {
 	AbortCheck        time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
 	ExpirationCheck   time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
 	LoadBufferBytes   int32         // transaction.state.log.load.buffer.size
+	// Verify: a partition asks the coordinator whether a transaction is open in it before
+	// the first append (transaction.partition.verification.enable).
+	Verify bool
 }

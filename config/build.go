@@ -194,6 +194,7 @@ func transactionsOf(v values) Transactions {
 		AbortCheck:      v.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
 		ExpirationCheck: v.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
 		LoadBufferBytes: v.int32("transaction.state.log.load.buffer.size"),
+		Verify:          v.bool("transaction.partition.verification.enable"),
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gracchus-mq/gracchus/cluster/peer"
 	"github.com/gracchus-mq/gracchus/controller"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/topics"
@@ -38,6 +41,11 @@ type Controller interface {
 type OldOffsets interface {
 	ConsumerOffsets(ctx context.Context, group string, list []zkmeta.ConsumerOffset)
 	SetConsumerOffsets(ctx context.Context, group string, list []zkmeta.ConsumerOffset)
+}
+
+// Peers sends requests to brokers: *peer.Pool.
+type Peers interface {
+	Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error)
 }
 
 // ProducerIDs hands out producer ids: *producerid.Allocator.

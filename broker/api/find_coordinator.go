@@ -13,6 +13,7 @@ import (
 	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/internal/loglimit"
 	"github.com/gracchus-mq/gracchus/protocol"
+	"github.com/gracchus-mq/gracchus/txn"
 )
 
 // What a coordinator is looked for.
@@ -22,11 +23,13 @@ const (
 	shareCoordinator       int8 = 2 // since version 6, and only in KRaft clusters
 )
 
-// findCoordinator tells clients which broker coordinates a group: the one that leads the
-// group's partition of __consumer_offsets. The topic is made when it is first asked for.
+// findCoordinator tells clients which broker coordinates a group, or the transactions of
+// a transactional id: the one that leads its partition of __consumer_offsets, or of
+// __transaction_state. The topic is made when it is first asked for.
 type findCoordinator struct {
 	view     *cluster.View
 	groups   *group.Coordinator
+	txns     *txn.Coordinator
 	topics   Topics
 	log      *slog.Logger
 	failures loglimit.Limit // lines about why there is no coordinator
@@ -75,16 +78,12 @@ func (q *coordinatorQuery) answer(ctx context.Context, key string) kmsg.FindCoor
 	c := kmsg.NewFindCoordinatorResponseCoordinator()
 	c.Key, c.NodeID, c.Port, c.ErrorMessage = key, -1, -1, stringPtr("")
 	switch q.kind {
-	case groupCoordinator:
+	case groupCoordinator, transactionCoordinator:
 		if leader, e, found := q.leader(ctx, key); found {
 			c.NodeID, c.Host, c.Port = leader, e.Host, e.Port
 		} else {
 			c.ErrorCode = kerr.CoordinatorNotAvailable.Code
 		}
-	case transactionCoordinator:
-		// As one that does not know the type: no client tries again, and producers show
-		// the text.
-		c.ErrorCode, c.ErrorMessage = kerr.InvalidRequest.Code, stringPtr("This broker has no transactions yet.")
 	case shareCoordinator:
 		c.ErrorCode = kerr.InvalidRequest.Code
 		if q.version >= 6 {
@@ -96,18 +95,27 @@ func (q *coordinatorQuery) answer(ctx context.Context, key string) kmsg.FindCoor
 	return c
 }
 
-// leader finds the broker that coordinates a group, as clients of the listener reach it.
+// leader finds the broker that coordinates a group or a transactional id, as clients of
+// the listener reach it.
 func (q *coordinatorQuery) leader(ctx context.Context, key string) (id int32, e cluster.Endpoint, found bool) {
-	if _, exists := q.snapshot.Topic(protocol.ConsumerOffsetsTopic); !exists {
-		q.create(ctx)
+	tp := protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic}
+	partitionFor := q.h.groups.PartitionFor
+	if q.kind == transactionCoordinator {
+		tp.Topic, partitionFor = protocol.TransactionStateTopic, q.h.txns.PartitionFor
+	}
+	if _, exists := q.snapshot.Topic(tp.Topic); !exists {
+		if !q.created {
+			q.created = true
+			q.h.create(ctx, tp.Topic)
+		}
 		return -1, e, false
 	}
-	n, err := q.h.groups.PartitionFor(ctx, key)
-	if err != nil {
-		q.say("the coordinator of a group cannot be found", err)
+	var err error
+	if tp.Partition, err = partitionFor(ctx, key); err != nil {
+		q.h.say("a coordinator cannot be found", tp.Topic, err)
 		return -1, e, false
 	}
-	p, known := q.snapshot.Partition(protocol.TopicPartition{Topic: protocol.ConsumerOffsetsTopic, Partition: n})
+	p, known := q.snapshot.Partition(tp)
 	if !known {
 		return -1, e, false
 	}
@@ -115,21 +123,18 @@ func (q *coordinatorQuery) leader(ctx context.Context, key string) (id int32, e 
 	return p.Leader, e, found
 }
 
-// create has the topic created. It does not wait for it: the client asks again.
-func (q *coordinatorQuery) create(ctx context.Context) {
-	if q.created {
-		return
-	}
-	q.created = true
-	err := q.h.topics.AutoCreate(ctx, protocol.ConsumerOffsetsTopic)
+// create has a coordinators' topic created. It does not wait for it: the client asks
+// again.
+func (h *findCoordinator) create(ctx context.Context, topic string) {
+	err := h.topics.AutoCreate(ctx, topic)
 	// It may be there already, and not known here, or be in the making.
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
-		q.say("__consumer_offsets cannot be created, and until then no group has a coordinator", err)
+		h.say("a topic cannot be created, and until then nobody has a coordinator that keeps its state there", topic, err)
 	}
 }
 
-func (q *coordinatorQuery) say(what string, err error) {
-	if q.h.failures.Say() {
-		q.h.log.Warn(what, "error", err)
+func (h *findCoordinator) say(what, topic string, err error) {
+	if h.failures.Say() {
+		h.log.Warn(what, "topic", topic, "error", err)
 	}
 }

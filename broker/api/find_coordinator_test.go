@@ -100,7 +100,6 @@ func TestFindCoordinator(t *testing.T) {
 			shares = " 15 -1 :-1 "
 		}
 		expectFound(t, fmt.Sprint("shares, version ", v), find(w, v, shareCoordinator, "a", ""), "a"+shares, shares)
-		expectFound(t, fmt.Sprint("transactions, version ", v), find(w, v, transactionCoordinator, "a"), "a 42 -1 :-1 This broker has no transactions yet.")
 	}
 	if len(w.topics.auto) != 0 {
 		t.Errorf("topics %q have been made although they are there, or not needed", w.topics.auto)
@@ -142,5 +141,21 @@ func TestFindCoordinatorWithoutTopic(t *testing.T) {
 		w.topics.err = c.err
 		expectFound(t, c.err.Error(), find(w, 6, groupCoordinator, "a"), "a 15 -1 :-1 ")
 		w.logs.await(t, "cannot be created", c.said)
+	}
+}
+
+// The coordinator of transactions is found by the same rules, in a topic of its own.
+func TestFindTransactionCoordinator(t *testing.T) {
+	w := newWorld(t, "transaction.state.log.num.partitions=2")
+	for v := int16(1); v <= lastFindCoordinator; v++ {
+		expectFound(t, fmt.Sprint("no topic, version ", v), find(w, v, transactionCoordinator, "a"), fmt.Sprint("a 15 -1 :-1 ", text(v, 15)))
+	}
+	if n := len(w.topics.auto); n != lastFindCoordinator || w.topics.auto[0] != protocol.TransactionStateTopic {
+		t.Errorf("topics made: %q", w.topics.auto)
+	}
+	w.lead(protocol.TransactionStateTopic, 2, 0)
+	for v := int16(1); v <= lastFindCoordinator; v++ {
+		here := " 0 1 host1:9092 " + text(v, 0)
+		expectFound(t, fmt.Sprint("version ", v), find(w, v, transactionCoordinator, "a", "b"), "a"+here, "b"+here)
 	}
 }

@@ -255,7 +255,8 @@ func (ns *nodes) start(id int32) *node {
 	routes, err := Routes(Deps{
 		BrokerID: id, ClusterID: clusterID, BrokerEpoch: n.epoch.Load, FeatureEpoch: func() int64 { return 0 },
 		Settings: ns.settings, View: n.view, Store: n.store, Replicas: n.replicas,
-		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: newGroups(ns.t, ns.settings, n.replicas), OldOffsets: &fakeOffsets{}, Logger: log,
+		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: newGroups(ns.t, ns.settings, n.replicas),
+		Transactions: newTransactions(ns.t, ns.settings, n.replicas, n.view, n.pool, &fakeIDs{}), Peers: n.pool, OldOffsets: &fakeOffsets{}, Logger: log,
 	})
 	check("routes")
 	n.server, err = server.New(server.Config{Log: log}, routes, []server.Listener{{Listener: n.listener, Name: "PLAINTEXT", InterBroker: true}})

@@ -29,7 +29,7 @@ func (h *offsetCommit) handle(ctx context.Context, r *server.Request, req *kmsg.
 	if len(c.Offsets) > 0 {
 		if r.Header.Version == 0 {
 			h.old.commit(ctx, c)
-		} else if err := h.await(ctx, c); err != nil {
+		} else if err := awaitCommit(ctx, h.groups, c); err != nil {
 			return nil, err
 		}
 	}
@@ -75,12 +75,12 @@ func (h *offsetCommit) commit(req *kmsg.OffsetCommitRequest) *group.Commit {
 	return c
 }
 
-// await has the coordinator commit, and waits until the offsets are in the log, which
+// awaitCommit has the coordinator commit, and waits until the offsets are in the log, which
 // offsets.commit.timeout.ms bounds. Meanwhile nothing else is done for the connection,
 // and the request keeps what it has reserved: so waiting commits do not fill the memory.
-func (h *offsetCommit) await(ctx context.Context, c *group.Commit) error {
+func awaitCommit(ctx context.Context, groups *group.Coordinator, c *group.Commit) error {
 	done := make(chan struct{}, 1)
-	h.groups.CommitOffsets(c, func() { done <- struct{}{} })
+	groups.CommitOffsets(c, func() { done <- struct{}{} })
 	select {
 	case <-done:
 		return nil

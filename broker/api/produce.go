@@ -24,6 +24,7 @@ const adminClientID = "__admin_client"
 type produce struct {
 	view     *cluster.View
 	replicas *replica.Replicas
+	verifier *verifyTxn
 	codes    codes
 }
 
@@ -37,6 +38,8 @@ type producing struct {
 	response produceResponse
 	wait     *produceWait // nil until a partition has to wait
 	failed   error        // the first error
+	// unverified is why partitions are refused whose transaction may not be open.
+	unverified map[protocol.TopicPartition]error
 	// described counts the records whose faults the response tells.
 	described int
 }
@@ -45,7 +48,7 @@ type producing struct {
 // dozens of bytes in it, and can take less than one in the request.
 const maxDescribed = 10_000
 
-func (h *produce) handle(_ context.Context, r *server.Request) error {
+func (h *produce) handle(ctx context.Context, r *server.Request) error {
 	p := producing{produce: h, hints: hints{snapshot: h.view.Snapshot(), listener: r.Listener.Name}}
 	if err := p.req.decode(r.Header.Version, r.Body); err != nil {
 		return err
@@ -62,6 +65,8 @@ func (h *produce) handle(_ context.Context, r *server.Request) error {
 		p.refuse = err
 	case transactional && p.req.transactionalID == nil:
 		p.refuse = kerr.TransactionalIDAuthorizationFailed
+	case transactional:
+		p.verify(ctx)
 	}
 	p.response = newProduceResponse(r.NewReply(), r.Header.Version, p.req.topics)
 	for p.req.nextTopic() {
@@ -143,6 +148,12 @@ func (p *producing) partition(topic *cluster.Topic, out *producePartition) {
 		p.response.partition(out)
 		return
 	}
+	if err := p.unverified[tp]; err != nil {
+		p.fail(out, err)
+		out.message = message(err)
+		p.response.partition(out)
+		return
+	}
 	part, result, err := p.appendTo(tp)
 	if err != nil {
 		p.fail(out, err)
@@ -161,10 +172,6 @@ func (p *producing) appendTo(tp protocol.TopicPartition) (*replica.Partition, re
 	part, err := p.replicas.Partition(tp)
 	if err != nil {
 		return nil, replica.AppendResult{}, err
-	}
-	if isTransactional(p.req.records) {
-		// Nobody here could have begun the transaction: that takes a coordinator.
-		return part, replica.AppendResult{}, fmt.Errorf("append to %v: %w", tp, kerr.InvalidTxnState)
 	}
 	result, err := part.Append(p.req.records, p.append)
 	return part, result, err

@@ -90,7 +90,7 @@ func TestProduceErrors(t *testing.T) {
 			r := produceOne("t", 0, 1, transactional())
 			r.TransactionID = kmsg.StringPtr("tx")
 			return r
-		}(), kerr.InvalidTxnState, 0, -1, false},
+		}(), kerr.NotEnoughReplicas, -1, -1, false},
 		{"no transactional id", produceOne("t", 0, 1, transactional()), kerr.TransactionalIDAuthorizationFailed, -1, -1, false},
 	}
 	for _, tt := range tests {
@@ -207,7 +207,7 @@ func TestInitProducerIDErrors(t *testing.T) {
 		want    int16
 	}{
 		{5, nil, -1, -1, 0}, {5, nil, 5, 3, 0}, {5, nil, 5, -1, 42}, {3, nil, -1, 2, 42}, {2, nil, -1, -1, 0},
-		{5, &empty, -1, -1, 42}, {0, &tx, -1, -1, 35},
+		{5, &empty, -1, -1, 42}, {0, &tx, -1, -1, 16},
 	} {
 		if got := ask(tt.version, tt.txn, tt.id, tt.epoch); got != tt.want {
 			t.Errorf("v%d %v %d/%d: %d, want %d", tt.version, tt.txn, tt.id, tt.epoch, got, tt.want)

@@ -15,6 +15,7 @@ import (
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
 	"github.com/gracchus-mq/gracchus/storage"
+	"github.com/gracchus-mq/gracchus/txn"
 )
 
 // Deps are what the handlers need, each of them a part.
@@ -34,13 +35,18 @@ type Deps struct {
 	Controller  Controller
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator
-	OldOffsets  OldOffsets
-	Logger      *slog.Logger
+	// Transactions, and Peers, by which partitions are verified with other brokers'
+	// coordinators.
+	Transactions *txn.Coordinator
+	Peers        Peers
+	OldOffsets   OldOffsets
+	Logger       *slog.Logger
 }
 
 func (d *Deps) validate() error {
 	if d.BrokerEpoch == nil || d.FeatureEpoch == nil || d.Settings == nil || d.View == nil || d.Store == nil ||
-		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil || d.Groups == nil || d.OldOffsets == nil {
+		d.Replicas == nil || d.Topics == nil || d.Controller == nil || d.ProducerIDs == nil || d.Groups == nil ||
+		d.Transactions == nil || d.Peers == nil || d.OldOffsets == nil {
 		return errors.New("api: a dependency is missing")
 	}
 	return nil
@@ -63,15 +69,16 @@ func Routes(d Deps) ([]server.Route, error) {
 	versions := &apiVersions{featureEpoch: d.FeatureEpoch}
 	from := &fromController{brokerEpoch: d.BrokerEpoch}
 
-	produceHandler := &produce{view: d.View, replicas: d.Replicas, codes: codes}
+	timeout := d.Settings.Broker().RequestTimeout
+	verifier := &verifyTxn{brokerID: d.BrokerID, view: d.View, txns: d.Transactions, peers: d.Peers, timeout: timeout}
+	produceHandler := &produce{view: d.View, replicas: d.Replicas, verifier: verifier, codes: codes}
 	fetchHandler := newFetchRecords(&d, sessions, codes)
 	metadataHandler := &metadata{clusterID: d.ClusterID, view: d.View, settings: d.Settings, topics: d.Topics, codes: codes}
 	listOffsetsHandler := &listOffsets{replicas: d.Replicas, codes: codes}
 	epochHandler := &offsetForLeaderEpoch{view: d.View, replicas: d.Replicas, codes: codes}
-	initHandler := &initProducerID{ids: d.ProducerIDs, codes: codes}
 	clusterHandler := &describeCluster{clusterID: d.ClusterID, view: d.View}
 
-	findHandler := &findCoordinator{view: d.View, groups: d.Groups, topics: d.Topics, log: d.Logger}
+	findHandler := &findCoordinator{view: d.View, groups: d.Groups, txns: d.Transactions, topics: d.Topics, log: d.Logger}
 
 	createHandler := &createTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, codes: codes}
 	deleteHandler := &deleteTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, view: d.View, codes: codes}
@@ -95,8 +102,17 @@ func Routes(d Deps) ([]server.Route, error) {
 	describeGroupsHandler := &describeGroups{groups: d.Groups, codes: codes}
 	deleteGroupsHandler := &deleteGroups{groups: d.Groups, codes: codes}
 
+	addPartitionsHandler := &addPartitionsToTxn{txns: d.Transactions, view: d.View, codes: codes}
+	addOffsetsHandler := &addOffsetsToTxn{txns: d.Transactions, groups: d.Groups, find: findHandler, codes: codes}
+	endTxnHandler := &endTxn{txns: d.Transactions, codes: codes}
+	txnCommitHandler := &txnOffsetCommit{view: d.View, groups: d.Groups, replicas: d.Replicas, verifier: verifier, codes: codes}
+	listTxnsHandler := &listTransactions{txns: d.Transactions, codes: codes}
+	describeTxnsHandler := &describeTransactions{txns: d.Transactions, codes: codes}
+	producersHandler := &describeProducers{view: d.View, replicas: d.Replicas, codes: codes}
+	markersHandler := &writeTxnMarkers{replicas: d.Replicas, groups: d.Groups, timeout: timeout, codes: codes}
+
 	leaderHandler := &leaderAndISR{from: from, replicas: d.Replicas, codes: codes}
-	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, groups: d.Groups, codes: codes}
+	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, groups: d.Groups, txns: d.Transactions, codes: codes}
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
 	alterISRHandler := &alterPartition{controller: d.Controller, codes: codes}
@@ -106,13 +122,14 @@ func Routes(d Deps) ([]server.Route, error) {
 	// fetch, and of what may wait for ZooKeeper, for topics (Metadata makes some) or for
 	// other replicas.
 	quick, slow := max(runtime.GOMAXPROCS(0)-1, 1), 16
+	initHandler := newInitProducerID(d.ProducerIDs, d.Transactions, codes, slow)
 	routes := []server.Route{
 		// Records.
 		{Key: protocol.Produce, Min: 0, Max: 11, Bulk: true, Overlap: true, OwnReplies: true, Handle: produceHandler.handle},
 		{Key: protocol.Fetch, Min: 0, Max: 17, OwnReplies: true, Handle: fetchHandler.handle},
 		{Key: protocol.ListOffsets, Min: 0, Max: 9, Slots: quick, Handle: decoded(listOffsetsHandler.handle)},
 		{Key: protocol.OffsetForLeaderEpoch, Min: 0, Max: 4, Slots: quick, Handle: decoded(epochHandler.handle)},
-		{Key: protocol.InitProducerId, Min: 0, Max: 5, Slots: slow, Handle: decoded(initHandler.handle)},
+		{Key: protocol.InitProducerId, Min: 0, Max: 5, Handle: decoded(initHandler.handle)},
 
 		// What there is.
 		{Key: protocol.ApiVersions, Min: 0, Max: maxApiVersions, AnyVersion: true, Handle: versions.handle},
@@ -131,6 +148,16 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.ListGroups, Min: 0, Max: 5, Slots: quick, Handle: decoded(listGroupsHandler.handle)},
 		{Key: protocol.DeleteGroups, Min: 0, Max: 2, Handle: decoded(deleteGroupsHandler.handle)},
 		{Key: protocol.OffsetDelete, Min: 0, Max: 0, Handle: decoded(forgetHandler.handle)},
+
+		// Transactions.
+		{Key: protocol.AddPartitionsToTxn, Min: 0, Max: 5, Handle: decoded(addPartitionsHandler.handle)},
+		{Key: protocol.AddOffsetsToTxn, Min: 0, Max: 4, Handle: decoded(addOffsetsHandler.handle)},
+		{Key: protocol.EndTxn, Min: 0, Max: 4, Handle: decoded(endTxnHandler.handle)},
+		{Key: protocol.TxnOffsetCommit, Min: 0, Max: 4, Handle: decoded(txnCommitHandler.handle)},
+		{Key: protocol.WriteTxnMarkers, Min: 0, Max: 1, Handle: decoded(markersHandler.handle)},
+		{Key: protocol.DescribeProducers, Min: 0, Max: 0, Slots: quick, Handle: decoded(producersHandler.handle)},
+		{Key: protocol.DescribeTransactions, Min: 0, Max: 0, Slots: quick, Handle: decoded(describeTxnsHandler.handle)},
+		{Key: protocol.ListTransactions, Min: 0, Max: 1, Slots: quick, Handle: decoded(listTxnsHandler.handle)},
 
 		// Administration.
 		{Key: protocol.CreateTopics, Min: 0, Max: 7, Slots: slow, Handle: decoded(createHandler.handle)},

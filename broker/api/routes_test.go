@@ -21,7 +21,9 @@ var announced = map[protocol.APIKey][2]int16{
 	protocol.OffsetCommit: {0, 9}, protocol.OffsetFetch: {0, 9}, protocol.JoinGroup: {0, 9}, protocol.Heartbeat: {0, 4}, protocol.LeaveGroup: {0, 5},
 	protocol.SyncGroup: {0, 5}, protocol.DescribeGroups: {0, 5}, protocol.ListGroups: {0, 5}, protocol.DeleteGroups: {0, 2}, protocol.OffsetDelete: {0, 0},
 	protocol.ElectLeaders: {0, 2}, protocol.AlterPartition: {0, 3}, protocol.ControlledShutdown: {0, 3},
-	protocol.FindCoordinator: {0, 6},
+	protocol.FindCoordinator:    {0, 6},
+	protocol.AddPartitionsToTxn: {0, 5}, protocol.AddOffsetsToTxn: {0, 4}, protocol.EndTxn: {0, 4}, protocol.TxnOffsetCommit: {0, 4},
+	protocol.WriteTxnMarkers: {0, 1}, protocol.DescribeProducers: {0, 0}, protocol.DescribeTransactions: {0, 0}, protocol.ListTransactions: {0, 1},
 }
 
 func TestApiVersionsIsTheTable(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
+	"github.com/gracchus-mq/gracchus/txn"
 )
 
 // updateMetadata takes over what the controller says about the cluster.
@@ -18,6 +19,7 @@ type updateMetadata struct {
 	view     *cluster.View
 	replicas *replica.Replicas
 	groups   *group.Coordinator
+	txns     *txn.Coordinator
 	codes    codes
 }
 
@@ -47,6 +49,7 @@ func (h *updateMetadata) handle(_ context.Context, r *server.Request, req *kmsg.
 	// In order with other requests: a topic of the same name may come next.
 	if gone = append(gone, h.unknown(topics)...); len(gone) > 0 {
 		h.groups.PartitionsDeleted(gone)
+		h.txns.PartitionsDeleted(gone)
 	}
 	return resp, nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gracchus-mq/gracchus/broker/server"
 	"github.com/gracchus-mq/gracchus/cluster"
+	"github.com/gracchus-mq/gracchus/cluster/peer"
 	"github.com/gracchus-mq/gracchus/config"
 	"github.com/gracchus-mq/gracchus/controller"
 	"github.com/gracchus-mq/gracchus/group"
@@ -32,6 +33,7 @@ import (
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 	"github.com/gracchus-mq/gracchus/topics"
+	"github.com/gracchus-mq/gracchus/txn"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,6 +48,8 @@ type world struct {
 	store    *storage.Store
 	replicas *replica.Replicas
 	groups   *group.Coordinator
+	txns     *txn.Coordinator
+	peers    *peer.Pool
 	old      *fakeOffsets
 	topics   *fakeTopics
 	control  *fakeController
@@ -93,25 +97,36 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 	if given["log.dirs"] != "/data" {
 		fsys = vfs.OS()
 	}
-	w.store, err = storage.Open(storage.Config{Storage: config.Storage{Dirs: []string{given["log.dirs"]}}}, fsys, commitlog.NewFileCache(100), nil)
+	w.store, err = storage.Open(storage.Config{
+		Storage:            config.Storage{Dirs: []string{given["log.dirs"]}},
+		VerifyTransactions: func() bool { return w.settings.Broker().Transactions.Verify },
+	}, fsys, commitlog.NewFileCache(100), nil)
 	check("open")
 	err = errors.Join(w.store.Identify(self, clusterID), w.store.Load(context.Background(), w.topicConfig))
 	check("load")
 	w.replicas, err = replica.New(replica.Config{BrokerID: self, TopicConfig: func(_ context.Context, topic string) (*config.Topic, error) { return w.topicConfig(topic), nil }}, w.store, w.view)
 	check("replicas")
+	w.brokers, w.clients = inproc.Listen("brokers"), inproc.Listen("clients")
+	w.peers, err = peer.New(peer.Config{BrokerID: self, Listener: "PLAINTEXT", DialSelf: w.brokers.Dial,
+		Dial: func(context.Context, cluster.Endpoint) (net.Conn, error) {
+			return nil, errors.New("there are no other brokers")
+		},
+	}, w.view)
+	check("peers")
+	ids := &fakeIDs{}
 	w.groups = newGroups(t, w.settings, w.replicas)
+	w.txns = newTransactions(t, w.settings, w.replicas, w.view, w.peers, ids)
 	w.old = &fakeOffsets{at: map[string]int64{}}
-	err = errors.Join(w.store.Start(context.Background()), w.replicas.Start(context.Background()), w.groups.Start(context.Background()))
+	err = errors.Join(w.store.Start(context.Background()), w.replicas.Start(context.Background()), w.groups.Start(context.Background()), w.peers.Start(context.Background()), w.txns.Start(context.Background()))
 	check("start")
 	log := slog.New(slog.NewTextHandler(&w.logs, nil))
 	w.routes, err = Routes(Deps{
 		BrokerID: self, ClusterID: clusterID,
 		BrokerEpoch: func() int64 { return 30 }, FeatureEpoch: func() int64 { return 5 },
 		Settings: w.settings, View: w.view, Store: w.store, Replicas: w.replicas,
-		Topics: w.topics, Controller: w.control, ProducerIDs: &fakeIDs{}, Groups: w.groups, OldOffsets: w.old, Logger: log,
+		Topics: w.topics, Controller: w.control, ProducerIDs: ids, Groups: w.groups, Transactions: w.txns, Peers: w.peers, OldOffsets: w.old, Logger: log,
 	})
 	check("routes")
-	w.brokers, w.clients = inproc.Listen("brokers"), inproc.Listen("clients")
 	limits.Log = log
 	srv, err := server.New(limits, w.routes, []server.Listener{
 		{Listener: w.brokers, Name: "PLAINTEXT", InterBroker: true}, {Listener: w.clients, Name: "CLIENT"}})
@@ -124,7 +139,7 @@ func newWorldWithin(t testing.TB, limits server.Config, properties ...string) *w
 		ctx, cancel := context.WithTimeout(context.Background(), testWait)
 		defer cancel()
 		w.conn.Close()
-		if err := errors.Join(w.groups.Stop(ctx), srv.Stop(ctx), w.replicas.Stop(ctx), w.store.Stop(ctx)); err != nil {
+		if err := errors.Join(w.txns.Stop(ctx), w.groups.Stop(ctx), w.peers.Stop(ctx), srv.Stop(ctx), w.replicas.Stop(ctx), w.store.Stop(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -139,6 +154,26 @@ func newGroups(t testing.TB, settings *config.Settings, replicas *replica.Replic
 		Settings:   group.SettingsOf(settings.Broker(), 1<<28),
 		Partitions: func(context.Context) (int32, error) { return settings.Broker().Offsets.Partitions, nil },
 	}, replicas.TopicLog(protocol.ConsumerOffsetsTopic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replicas.Subscribe(c.RoleChanged)
+	return c
+}
+
+// newTransactions returns the coordinator of a broker, which is not started.
+func newTransactions(t testing.TB, settings *config.Settings, replicas *replica.Replicas, view *cluster.View, peers *peer.Pool, ids *fakeIDs) *txn.Coordinator {
+	t.Helper()
+	c, err := txn.New(txn.Config{
+		Settings: txn.SettingsOf(settings.Broker(), 1<<28),
+		PartitionsOf: func(_ context.Context, topic string) (int32, error) {
+			if topic == protocol.TransactionStateTopic {
+				return settings.Broker().Transactions.Partitions, nil
+			}
+			return 0, nil
+		},
+		NextProducerID: ids.Next,
+	}, replicas.TopicLog(protocol.TransactionStateTopic), view, peers)
 	if err != nil {
 		t.Fatal(err)
 	}
