@@ -87,7 +87,7 @@ func (c *conversation) quietly(req kmsg.Request) kmsg.Response {
 
 // newest versions of the requests that prepare a state.
 var newest = map[int16]int16{0: 9, 1: 12, 2: 7, 3: 12, 8: 9, 9: 9, 10: 6, 11: 9, 12: 4, 13: 5, 14: 5, 15: 5, 16: 5, 18: 3, 19: 7, 20: 6, 21: 2, 22: 4,
-	32: 4, 37: 3, 42: 2, 44: 1, 47: 0}
+	24: 3, 25: 3, 26: 3, 32: 4, 37: 3, 42: 2, 44: 1, 47: 0, 65: 0}
 
 func (c *conversation) exchange(req kmsg.Request, record bool) kmsg.Response {
 	c.t.Helper()

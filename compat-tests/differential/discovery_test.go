@@ -21,7 +21,7 @@ func apis() []api {
 		{2, "list_offsets", listOffsetsCases()},
 		{23, "offset_for_leader_epoch", offsetForLeaderEpochCases()},
 		{21, "delete_records", deleteRecordsCases()},
-		{22, "init_producer_id", initProducerIDCases()},
+		{22, "init_producer_id", append(initProducerIDCases(), transactionalIDCases()...)},
 		{32, "describe_configs", describeConfigsCases()},
 		{33, "alter_configs", alterConfigsCases()},
 		{44, "incremental_alter_configs", incrementalAlterConfigsCases()},
@@ -44,6 +44,15 @@ func apis() []api {
 		{16, "list_groups", listGroupsCases()},
 		{15, "describe_groups", describeGroupsCases()},
 		{42, "delete_groups", deleteGroupsCases()},
+
+		{24, "add_partitions_to_txn", addPartitionsToTxnCases()},
+		{25, "add_offsets_to_txn", addOffsetsToTxnCases()},
+		{26, "end_txn", endTxnCases()},
+		{28, "txn_offset_commit", txnOffsetCommitCases()},
+		{27, "write_txn_markers", writeTxnMarkersCases()},
+		{61, "describe_producers", describeProducersCases()},
+		{65, "describe_transactions", describeTransactionsCases()},
+		{66, "list_transactions", listTransactionsCases()},
 	}
 }
 

@@ -1,0 +1,207 @@
+package compat
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/gracchus-mq/gracchus/compat-tests/harness"
+)
+
+// Transactions of each test: every third is aborted.
+const transactions = 30
+
+func aborts(n int) bool { return n%3 == 1 }
+
+// values are those of a transaction, in the order of its records.
+func values(n int) (list []string) {
+	for i := range 10 {
+		list = append(list, fmt.Sprintf("%d-%d", n, i))
+	}
+	return list
+}
+
+func TestFranzTransactions(t *testing.T) {
+	onTargets(t, func(t *testing.T, b *harness.Broker) {
+		const topic = "franz-transactions"
+		createTopic(t, b, topic, partitions, nil)
+		client := franz(t, b, kgo.TransactionalID(topic), kgo.DefaultProduceTopic(topic))
+		ctx := within(t, time.Minute)
+		for n := range transactions {
+			if err := client.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range values(n) {
+				r := &kgo.Record{Value: []byte(v), Partition: int32(i % partitions)}
+				if i > 5 { // and the rest of it in a batch of its own
+					client.Flush(ctx)
+				}
+				client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+					if err != nil {
+						t.Errorf("transaction %d: %v", n, err)
+					}
+				})
+			}
+			if err := client.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.EndTransaction(ctx, kgo.TransactionEndTry(!aborts(n))); err != nil {
+				t.Fatalf("end transaction %d: %v", n, err)
+			}
+		}
+		checkCommitted(t, b, topic)
+	})
+}
+
+func TestSaramaTransactions(t *testing.T) {
+	onTargets(t, func(t *testing.T, b *harness.Broker) {
+		const topic = "sarama-transactions"
+		createTopic(t, b, topic, partitions, nil)
+		cfg := saramaClient{sarama.MaxVersion, []string{b.Addr}}.config()
+		cfg.Producer.Idempotent, cfg.Net.MaxOpenRequests = true, 1
+		cfg.Producer.Transaction.ID = topic
+		producer, err := sarama.NewSyncProducer([]string{b.Addr}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer producer.Close()
+		for n := range transactions {
+			if err := producer.BeginTxn(); err != nil {
+				t.Fatal(err)
+			}
+			var all []*sarama.ProducerMessage
+			for i, v := range values(n) {
+				all = append(all, &sarama.ProducerMessage{Topic: topic, Partition: int32(i % partitions), Value: sarama.StringEncoder(v)})
+			}
+			if err := producer.SendMessages(all); err != nil {
+				t.Fatalf("transaction %d: %v", n, err)
+			}
+			end := producer.CommitTxn
+			if aborts(n) {
+				end = producer.AbortTxn
+			}
+			if err := end(); err != nil {
+				t.Fatalf("end transaction %d: %v", n, err)
+			}
+		}
+		checkCommitted(t, b, topic)
+	})
+}
+
+// checkCommitted checks that read_committed readers see what was committed, each record
+// once and in order, and that others see all.
+func checkCommitted(t *testing.T, b *harness.Broker, topic string) {
+	t.Helper()
+	var committed, all [partitions][]string
+	for n := range transactions {
+		for i, v := range values(n) {
+			all[i%partitions] = append(all[i%partitions], v)
+			if !aborts(n) {
+				committed[i%partitions] = append(committed[i%partitions], v)
+			}
+		}
+	}
+	for p := range int32(partitions) {
+		if got := readAll(t, b, topic, p, kgo.ReadCommitted()); !slices.Equal(got, committed[p]) {
+			t.Errorf("%s-%d: read_committed sees %q, want %q", topic, p, got, committed[p])
+		}
+		if got := readAll(t, b, topic, p, kgo.ReadUncommitted()); !slices.Equal(got, all[p]) {
+			t.Errorf("%s-%d: read_uncommitted sees %q, want %q", topic, p, got, all[p])
+		}
+	}
+}
+
+// readAll reads the values of a partition, once no transaction is open in it.
+func readAll(t *testing.T, b *harness.Broker, topic string, p int32, level kgo.IsolationLevel) (list []string) {
+	t.Helper()
+	ctx := within(t, time.Minute)
+	admin := kadm.NewClient(franz(t, b))
+	var end kadm.ListedOffset
+	waitUntil(t, "all transactions have ended", func() bool {
+		stable, err := admin.ListCommittedOffsets(ctx, topic)
+		ends, err2 := admin.ListEndOffsets(ctx, topic)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		end, _ = ends.Lookup(topic, p)
+		at, _ := stable.Lookup(topic, p)
+		return end.Err == nil && at.Err == nil && at.Offset == end.Offset
+	})
+	client := franz(t, b, kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(0)}}))
+	for at := int64(0); at < end.Offset; {
+		for _, r := range poll(ctx, t, client) {
+			if at = r.Offset + 1; !r.Attrs.IsControl() {
+				list = append(list, string(r.Value))
+			}
+		}
+	}
+	return list
+}
+
+func poll(ctx context.Context, t *testing.T, client *kgo.Client) []*kgo.Record {
+	t.Helper()
+	fetches := client.PollFetches(ctx)
+	if err := fetches.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return fetches.Records()
+}
+
+// What is consumed, transformed and produced is exactly once: offsets and records are
+// committed together, or not at all.
+func TestFranzConsumesAndProduces(t *testing.T) {
+	onTargets(t, func(t *testing.T, b *harness.Broker) {
+		const from, to = "franz-eos-in", "franz-eos-out"
+		createTopic(t, b, from, 1, nil)
+		createTopic(t, b, to, 1, nil)
+		ctx := within(t, time.Minute)
+		var want []string
+		in := franz(t, b, kgo.DefaultProduceTopic(from))
+		for i := range 200 {
+			want = append(want, fmt.Sprint(i))
+			if err := in.ProduceSync(ctx, &kgo.Record{Value: []byte(fmt.Sprint(i))}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for done, n := 0, 0; done < len(want); n++ { // each round is another member, with the same id
+			s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(b.Addr), kgo.TransactionalID("eos"), kgo.DefaultProduceTopic(to),
+				kgo.ConsumerGroup("eos"), kgo.ConsumeTopics(from), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+				kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fetches := s.PollRecords(ctx, 30)
+			if err := fetches.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range fetches.Records() {
+				s.Produce(ctx, &kgo.Record{Value: r.Value}, func(_ *kgo.Record, err error) {
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			committed, err := s.End(ctx, kgo.TransactionEndTry(!aborts(n)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if committed {
+				done += len(fetches.Records())
+			}
+			s.Close()
+		}
+		if got := readAll(t, b, to, 0, kgo.ReadCommitted()); !slices.Equal(got, want) {
+			t.Errorf("read %q", got)
+		}
+	})
+}
