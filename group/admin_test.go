@@ -93,7 +93,7 @@ func TestAgeOfCommits(t *testing.T) {
 func TestUnstableByTransaction(t *testing.T) {
 	g := newClassicGroup("g", &Limits{}, epoch)
 	tp := protocol.TopicPartition{Topic: "t"}
-	g.transactions = map[int64]map[protocol.TopicPartition]storedOffset{7: {tp: {}}}
+	g.transaction(7).offsets[tp] = storedOffset{}
 	if !g.unstable(tp) || g.unstable(protocol.TopicPartition{Topic: "t", Partition: 1}) {
 		t.Error("the wrong partition is unstable")
 	}

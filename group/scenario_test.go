@@ -134,11 +134,10 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) {
 	case "topic-deleted":
 		s.g.removeOffsets(s.now, s.g.known(args.partitions()), &fx)
 	case "transaction":
-		pending := map[protocol.TopicPartition]storedOffset{}
+		open := s.g.transaction(args.number("producer", 1))
 		for _, o := range args.offsets() {
-			pending[o.TopicPartition()] = storedOffset{o.value(s.now.UnixMilli()), s.base}
+			open.offsets[o.TopicPartition()] = storedOffset{o.value(s.now.UnixMilli()), s.base}
 		}
-		s.g.transactions = map[int64]map[protocol.TopicPartition]storedOffset{args.number("producer", 1): pending}
 	case "load":
 		loaded := s.log.groups["g"]
 		if loaded == nil {
@@ -265,8 +264,8 @@ func (s *scenario) show() {
 	for _, tp := range sortedKeys(g.inFlight, protocol.TopicPartition.Compare) {
 		s.say("  %v: %d on their way", tp, g.inFlight[tp].n)
 	}
-	for id, pending := range g.transactions {
-		s.say("  producer %d: %v", id, sortedKeys(pending, protocol.TopicPartition.Compare))
+	for id, open := range g.transactions {
+		s.say("  producer %d: %v", id, sortedKeys(open.offsets, protocol.TopicPartition.Compare))
 	}
 }
 
