@@ -95,7 +95,9 @@ func (b *Broker) GroupLags(ctx context.Context) []lag.Lag {
 // OldTransactions tells of the oldest open transaction of every partition that this broker
 // leads; see [replica.Replicas.OldTransactions]. It may be called by any goroutine while
 // the broker runs.
-func (b *Broker) OldTransactions() []replica.OldTransaction { return b.parts.replicas.OldTransactions() }
+func (b *Broker) OldTransactions() []replica.OldTransaction {
+	return b.parts.replicas.OldTransactions()
+}
 
 // Failed yields an error if the broker cannot go on, as when its last log
 // directory fails. The caller stops it.

@@ -132,7 +132,7 @@ func loaded(t *testing.T, batches ...string) string {
 				}
 				continue
 			}
-			b.SetProducer(producer, 0, 0).SetTransactional()
+			b.SetProducer(producer, 0, 0).SetTransactional(true)
 			text = rest
 		}
 		name, deleted := strings.CutPrefix(text, "-")

@@ -72,9 +72,7 @@ func (e *encoder) encode(writes []queued) (record.Batch, error) {
 	}
 	kind := writes[0].Kind()
 	e.builder.SetProducer(kind.ProducerID, kind.Epoch, sequence)
-	if kind.ProducerID != record.NoProducerID {
-		e.builder.SetTransactional()
-	}
+	e.builder.SetTransactional(kind.ProducerID != record.NoProducerID)
 	if e.codec == record.None && e.builder.Size() > e.log.MaxBatchBytes(e.partition) {
 		e.builder.SetCodec(record.Zstd, record.DefaultLevel)
 	}

@@ -163,7 +163,7 @@ func producer(id int64, epoch int16, seq int32) func(*record.Builder) {
 	return func(b *record.Builder) { b.SetProducer(id, epoch, seq) }
 }
 
-func transactional(b *record.Builder) { b.SetTransactional() }
+func transactional(b *record.Builder) { b.SetTransactional(true) }
 
 var produce = AppendRequest{Origin: record.Client, ProduceVersion: 11, Acks: AcksLeader}
 

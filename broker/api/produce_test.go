@@ -63,7 +63,7 @@ func TestProduceErrors(t *testing.T) {
 	corrupt := good()
 	corrupt[len(corrupt)-1] ^= 1
 	transactional := func() []byte {
-		b := record.NewBuilder().SetProducer(9, 0, 0).SetTransactional()
+		b := record.NewBuilder().SetProducer(9, 0, 0).SetTransactional(true)
 		b.Append(1, nil, []byte("x"))
 		out, _ := b.Build()
 		return out
@@ -191,7 +191,7 @@ func TestInitProducerIDErrors(t *testing.T) {
 	w := newWorld(t)
 	ask := func(version int16, txn *string, id int64, epoch int16) int16 {
 		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID, req.ProducerID, req.ProducerEpoch = txn, id, epoch
+		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = txn, 60_000, id, epoch
 		resp := call[*kmsg.InitProducerIDResponse](w, version, req)
 		if resp.ErrorCode != 0 && (resp.ProducerID != -1 || resp.ProducerEpoch != -1) {
 			t.Errorf("an id beside an error: %+v", resp)

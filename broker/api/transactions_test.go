@@ -73,7 +73,7 @@ func (p *producer) add(version int16, partitions ...int32) []int16 {
 // send produces one record to a partition of t, and returns the partition's answer.
 func (p *producer) send(version int16, partition int32, value string) kmsg.ProduceResponseTopicPartition {
 	p.w.t.Helper()
-	b := record.NewBuilder().SetProducer(p.id, p.epoch, p.sequence[partition]).SetTransactional()
+	b := record.NewBuilder().SetProducer(p.id, p.epoch, p.sequence[partition]).SetTransactional(true)
 	b.Append(1, nil, []byte(value))
 	records, err := b.Build()
 	if err != nil {
@@ -135,22 +135,23 @@ func (w *world) committed(partition int32) (values []string, lastStable int64) {
 	q.Partition, q.PartitionMaxBytes = partition, 1<<20
 	req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{q}}}
 	p := call[*kmsg.FetchResponse](w, 12, req).Topics[0].Partitions[0]
-	aborted := map[int64]int64{} // first offset, by producer
+	ahead := p.AbortedTransactions
+	skipped := map[int64]bool{} // producers whose aborted transaction is being passed
 	for rest := p.RecordBatches; len(rest) > 0; {
 		b, next, err := record.Next(rest)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		rest = next
-		for _, a := range p.AbortedTransactions {
-			if _, known := aborted[a.ProducerID]; !known && a.FirstOffset <= b.BaseOffset() {
-				aborted[a.ProducerID] = a.FirstOffset
-			}
+		for len(ahead) > 0 && ahead[0].FirstOffset <= b.BaseOffset() {
+			skipped[ahead[0].ProducerID] = true
+			ahead = ahead[1:]
 		}
 		if b.IsControl() {
+			delete(skipped, b.ProducerID())
 			continue
 		}
-		if _, skip := aborted[b.ProducerID()]; skip && b.IsTransactional() {
+		if b.IsTransactional() && skipped[b.ProducerID()] {
 			continue
 		}
 		for r := range b.Records(1 << 20) {

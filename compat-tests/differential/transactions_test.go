@@ -116,8 +116,8 @@ func (p *txnProducer) impostors() []*txnProducer {
 	}
 }
 
-// stable puts on record what a read_committed consumer is told of a partition.
-func (c *conversation) stable(topic string) {
+// readCommitted puts on record what a read_committed consumer is told of a partition.
+func (c *conversation) readCommitted(topic string) {
 	req := fetchOne(topic, 0)
 	req.IsolationLevel = 1
 	c.askIn(11, req)
@@ -255,10 +255,10 @@ func endTxnCases() []spec {
 			c.ask(p.ending(false))
 			p.add(a, 0)
 			c.quietly(p.send(a, 0, 0, "a", "b"))
-			c.stable(a)
+			c.readCommitted(a)
 			c.ask(p.ending(true))
 			p.settled()
-			c.stable(a)
+			c.readCommitted(a)
 			c.ask(p.ending(true))
 			c.ask(p.ending(false))
 		}},
@@ -269,14 +269,14 @@ func endTxnCases() []spec {
 			c.quietly(p.send(a, 0, 0, "a", "b"))
 			c.ask(p.ending(false))
 			p.settled()
-			c.stable(a)
+			c.readCommitted(a)
 			c.ask(p.ending(false))
 			c.ask(p.ending(true))
 			p.add(a, 0)
 			c.quietly(p.send(a, 0, 2, "c"))
 			c.ask(p.ending(true))
 			p.settled()
-			c.stable(a)
+			c.readCommitted(a)
 		}},
 		{"impostors", 0, 0, func(c *conversation) {
 			a := c.create("a", 1)
@@ -396,7 +396,7 @@ func writeTxnMarkersCases() []spec {
 			p.add(a, 0)
 			c.quietly(p.send(a, 0, 0, "a"))
 			c.ask(marking(p, 0, false, a, 0))
-			c.stable(a)
+			c.readCommitted(a)
 			c.ask(marking(p, 0, false, a, 0))
 			c.ask(marking(p, 5, true, a, 0, 1))
 			c.ask(marking(p, 4, true, a, 0)) // an earlier coordinator

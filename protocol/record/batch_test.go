@@ -88,7 +88,7 @@ func TestParseMarkerOfOtherControlRecords(t *testing.T) {
 // TestAccessors compares every accessor with kmsg's decoder of the same bytes.
 func TestAccessors(t *testing.T) {
 	b := NewBuilder().SetBaseOffset(1<<40+5).SetLeaderEpoch(17).SetCodec(Gzip, DefaultLevel).
-		SetProducer(1<<33+1, 300, math.MaxInt32-1).SetTransactional().SetLogAppendTime(99)
+		SetProducer(1<<33+1, 300, math.MaxInt32-1).SetTransactional(true).SetLogAppendTime(99)
 	for i := range 4 {
 		b.Append(int64(50-i), nil, []byte{byte(i)})
 	}

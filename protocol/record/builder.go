@@ -60,8 +60,10 @@ func (b *Builder) SetProducer(id int64, epoch int16, sequence int32) *Builder {
 	return b
 }
 
-func (b *Builder) SetTransactional() *Builder { return b.setAttribute(attrTransactional, true) }
-func (b *Builder) SetControl() *Builder       { return b.setAttribute(attrControl, true) }
+// SetTransactional has the batch be in its producer's transaction, or in none.
+func (b *Builder) SetTransactional(on bool) *Builder { return b.setAttribute(attrTransactional, on) }
+
+func (b *Builder) SetControl() *Builder { return b.setAttribute(attrControl, true) }
 
 // SetLogAppendTime gives the whole batch one timestamp, set by the broker.
 func (b *Builder) SetLogAppendTime(ms int64) *Builder {

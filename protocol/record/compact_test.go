@@ -15,7 +15,7 @@ const maxTestPayload = 1 << 20
 
 // compactible is a batch of five records at offset 100; that at 102 is a tombstone.
 func compactible(t testing.TB, codec Codec, timestamps TimestampType) Batch {
-	b := NewBuilder().SetBaseOffset(100).SetLeaderEpoch(3).SetProducer(1000, 2, 5).SetTransactional().SetCodec(codec, DefaultLevel)
+	b := NewBuilder().SetBaseOffset(100).SetLeaderEpoch(3).SetProducer(1000, 2, 5).SetTransactional(true).SetCodec(codec, DefaultLevel)
 	if timestamps == LogAppendTime {
 		b.SetLogAppendTime(goldenTime + 9000)
 	}

@@ -39,7 +39,7 @@ func EndTxnMarker(producerID int64, epoch int16, coordinatorEpoch int32, commit 
 	}
 	key := binary.BigEndian.AppendUint16(make([]byte, 2, controlKeySize), uint16(t))
 	value := binary.BigEndian.AppendUint32(make([]byte, 2, markerValueSize), uint32(coordinatorEpoch))
-	b := NewBuilder().SetProducer(producerID, epoch, NoSequence).SetTransactional().SetControl()
+	b := NewBuilder().SetProducer(producerID, epoch, NoSequence).SetTransactional(true).SetControl()
 	b.Append(ts, key, value)
 	batch, err := b.Build()
 	if err != nil {

@@ -43,7 +43,7 @@ func TestGoldenCodecs(t *testing.T) {
 			t.Errorf("%v: second record %+v, headers %q", codec, last, headers)
 		}
 		// The same records, built here, are the same bytes where nothing is compressed.
-		builder := NewBuilder().SetBaseOffset(7).SetLeaderEpoch(3).SetProducer(1000, 2, 5).SetTransactional().SetCodec(codec, DefaultLevel)
+		builder := NewBuilder().SetBaseOffset(7).SetLeaderEpoch(3).SetProducer(1000, 2, 5).SetTransactional(true).SetCodec(codec, DefaultLevel)
 		builder.Append(1700000000000, []byte("k"), []byte("gracchus gracchus gracchus"))
 		builder.Append(1700000000005, nil, nil, headers...)
 		built := mustBuild(t, builder)

@@ -310,10 +310,8 @@ func (r *LeaderRules) rebuild(b Batch, payload []byte, target Codec) (Batch, err
 	builder := NewBuilder().
 		SetBaseOffset(b.BaseOffset()).
 		SetCodec(target, r.TargetLevel).
-		SetProducer(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence())
-	if b.IsTransactional() {
-		builder.SetTransactional()
-	}
+		SetProducer(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()).
+		SetTransactional(b.IsTransactional())
 	if b.IsControl() {
 		builder.SetControl()
 	}

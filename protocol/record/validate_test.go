@@ -229,7 +229,7 @@ func TestValidateClearsLogAppendTime(t *testing.T) {
 func TestValidateChangesCodec(t *testing.T) {
 	for _, from := range allCodecs {
 		for _, to := range allCodecs {
-			set := func(b *Builder) { b.SetCodec(from, DefaultLevel).SetProducer(9, 8, 7).SetTransactional() }
+			set := func(b *Builder) { b.SetCodec(from, DefaultLevel).SetProducer(9, 8, 7).SetTransactional(true) }
 			in := batchOf(t, set, goldenTime, goldenTime+9, goldenTime+1)
 			got, _, err := ValidateForLeader(bytes.Clone(in), rules(target(to)))
 			if err != nil {

@@ -199,7 +199,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("limit %d below the high watermark %d in the segment from %d on", got, log.HighWatermark(), sealed[1].BaseOffset)
 		}
 		log.AdvanceHighWatermark(log.EndOffset())
-		open := record.NewBuilder().SetProducer(5, 0, 0).SetTransactional()
+		open := record.NewBuilder().SetProducer(5, 0, 0).SetTransactional(true)
 		put(t, log, build(t, open, "k", "v"))
 		from := log.EndOffset() - 1
 		fill(t, log)
@@ -310,7 +310,7 @@ func TestTransactionsAreCompacted(t *testing.T) {
 		c := newCleaner(Config{}, nil, log)
 		sequence := map[int64]int32{}
 		send := func(producer int64, key, value string) {
-			put(t, log, build(t, record.NewBuilder().SetProducer(producer, 0, sequence[producer]).SetTransactional(), key, value))
+			put(t, log, build(t, record.NewBuilder().SetProducer(producer, 0, sequence[producer]).SetTransactional(true), key, value))
 			sequence[producer]++
 		}
 		end := func(producer int64, commit bool) {
@@ -388,7 +388,7 @@ func TestNoSnapshotOutlivesAMarker(t *testing.T) {
 		fsys := vfs.NewMem()
 		log := openLog(t, fsys, "t", compacted(func(c *config.Topic) { c.MinCleanableDirtyRatio, c.DeleteRetentionMS = 0, 0 }))
 		producer := func(sequence int32) *record.Builder { return record.NewBuilder().SetProducer(1, 0, sequence) }
-		put(t, log, build(t, producer(0).SetTransactional(), "a", "a1"))
+		put(t, log, build(t, producer(0).SetTransactional(true), "a", "a1"))
 		fill(t, log) // where the next segment begins there is a snapshot
 		before := log.Sealed()[0].NextOffset
 		put(t, log, record.EndTxnMarker(1, 0, 0, true, time.Now().UnixMilli()))

@@ -181,7 +181,7 @@ func (w *world) append() error {
 		b.SetProducer(producer, w.epoch, w.next[producer])
 		_, isOpen := w.open[producer]
 		if e.transaction = isOpen || w.rng.IntN(2) == 0; e.transaction {
-			b.SetTransactional()
+			b.SetTransactional(true)
 		}
 	}
 	if w.rng.IntN(8) == 0 {

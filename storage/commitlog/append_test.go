@@ -200,7 +200,7 @@ func TestLastStableOffset(t *testing.T) {
 	l := mustOpen(t, testOptions(vfs.NewMem()))
 	now := time.Now().UnixMilli()
 	txn := func(pid int64, seq int32) {
-		b := record.NewBuilder().SetProducer(pid, 0, seq).SetTransactional()
+		b := record.NewBuilder().SetProducer(pid, 0, seq).SetTransactional(true)
 		b.Append(now, nil, []byte("v"))
 		batch, err := b.Build()
 		must(t, err)

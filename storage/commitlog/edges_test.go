@@ -136,7 +136,7 @@ func TestLookupsWhileRetentionDrops(t *testing.T) {
 	go func() {
 		defer close(done)
 		for i := range int32(1000) {
-			b := record.NewBuilder().SetProducer(1, 0, i).SetTransactional()
+			b := record.NewBuilder().SetProducer(1, 0, i).SetTransactional(true)
 			b.Append(1001+int64(i), nil, []byte("value"))
 			batch, err := b.Build()
 			if err == nil {

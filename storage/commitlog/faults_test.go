@@ -114,7 +114,7 @@ func (s *faultScript) append(n int, epoch int32, pid int64) error {
 			seq = p.LastSequence() + 1
 		}
 	}
-	batch, err := b.SetProducer(pid, 0, seq).SetTransactional().Build()
+	batch, err := b.SetProducer(pid, 0, seq).SetTransactional(true).Build()
 	if err == nil {
 		err = s.add(batch, epoch, record.Client)
 	}

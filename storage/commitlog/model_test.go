@@ -194,7 +194,7 @@ func (m *model) batch() record.Batch {
 	}
 	switch kind := m.rng.IntN(4); {
 	case kind == 0 || m.open[pid]:
-		b.SetProducer(pid, 0, m.seq[pid]).SetTransactional()
+		b.SetProducer(pid, 0, m.seq[pid]).SetTransactional(true)
 	case kind == 1:
 		b.SetProducer(pid+10, 0, m.seq[pid+10])
 	case kind == 2 && m.rng.IntN(2) == 0:

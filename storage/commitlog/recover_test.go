@@ -303,7 +303,7 @@ func TestInterruptedIndexRebuild(t *testing.T) {
 	o.Config.IndexIntervalBytes = 0
 	l := mustOpen(t, o)
 	for i := int64(0); len(l.list()) < 3; i++ {
-		b := record.NewBuilder().SetProducer(1, 0, int32(i)).SetTransactional()
+		b := record.NewBuilder().SetProducer(1, 0, int32(i)).SetTransactional(true)
 		b.Append(1000+i, nil, []byte("v"))
 		batch, err := b.Build()
 		must(t, err)

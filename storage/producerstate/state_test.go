@@ -33,7 +33,7 @@ func (s spec) at(t testing.TB, offset int64) record.Batch {
 	} else {
 		builder := record.NewBuilder().SetProducer(s.pid, s.epoch, s.seq)
 		if s.txn {
-			builder.SetTransactional()
+			builder.SetTransactional(true)
 		}
 		for range max(s.n, 1) {
 			builder.Append(s.ts, nil, []byte("v"))
@@ -252,7 +252,7 @@ func TestTransactions(t *testing.T) {
 func TestEmptiedMarkerChangesNothing(t *testing.T) {
 	p := newPartition(t)
 	p.must(spec{pid: 1, txn: true})
-	b, err := record.NewBuilder().SetProducer(1, 0, -1).SetTransactional().SetControl().SetBaseOffset(1).Build()
+	b, err := record.NewBuilder().SetProducer(1, 0, -1).SetTransactional(true).SetControl().SetBaseOffset(1).Build()
 	if err != nil {
 		t.Fatal(err)
 	}
