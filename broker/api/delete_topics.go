@@ -17,6 +17,7 @@ type deleteTopics struct {
 	topics     Topics
 	settings   *config.Settings
 	view       *cluster.View
+	from       *fromController
 	codes      codes
 }
 
@@ -62,6 +63,7 @@ func (h *deleteTopics) handle(ctx context.Context, r *server.Request, req *kmsg.
 			resp.Topics[place].ErrorCode = h.codes.of(err)
 		}
 	}
+	h.from.settle() // or a topic of the same name had the committed offsets still
 	return resp, nil
 }
 

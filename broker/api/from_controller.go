@@ -27,6 +27,13 @@ type fromController struct {
 	newest uint64     // connection that they have used
 }
 
+// settle waits until the request that is being handled, if there is one, has had all its
+// effects: the view shows some of them before the coordinators know.
+func (f *fromController) settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+}
+
 // admit checks where a request comes from and its broker epoch. −1 is not checked; one
 // above ours is of a registration that we are about to learn of. mu must be held.
 func (f *fromController) admit(r *server.Request, controllerEpoch int32, brokerEpoch int64) error {

@@ -81,7 +81,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	findHandler := &findCoordinator{view: d.View, groups: d.Groups, txns: d.Transactions, topics: d.Topics, log: d.Logger}
 
 	createHandler := &createTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, codes: codes}
-	deleteHandler := &deleteTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, view: d.View, codes: codes}
+	deleteHandler := &deleteTopics{controller: d.Controller, topics: d.Topics, settings: d.Settings, view: d.View, from: from, codes: codes}
 	expandHandler := &createPartitions{controller: d.Controller, topics: d.Topics, codes: codes}
 	electHandler := &electLeaders{controller: d.Controller, view: d.View, codes: codes}
 	deleteRecordsHandler := &deleteRecords{view: d.View, replicas: d.Replicas, codes: codes}
