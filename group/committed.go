@@ -1,6 +1,8 @@
 package group
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -9,7 +11,8 @@ import (
 // offsets.commit.required.acks makes them. Topics and partitions must exist; that is
 // for the caller to check, before everything else.
 //
-// Errors are those of [Coordinator.Heartbeat] and kerr.CoordinatorLoadInProgress,
+// Errors are those of [Coordinator.Heartbeat] (in a transaction only is the empty group
+// an invalid one) and kerr.CoordinatorLoadInProgress,
 // OffsetMetadataTooLarge of one offset; RequestTimedOut, InvalidCommitOffsetSize, or
 // what else kept the log from taking them. After RequestTimedOut, and after
 // CoordinatorNotAvailable, they may be in the log all the same.
@@ -35,6 +38,9 @@ func (c *Coordinator) CommitOffsets(r *Commit, done func()) {
 func (c *Coordinator) findForCommit(r *Commit) (*hosted, error) {
 	if err := checkName(r.Group); err != nil {
 		return nil, err
+	}
+	if r.Group == "" && r.Producer != nil { // a name for commits outside of transactions
+		return nil, kerr.InvalidGroupID
 	}
 	if r.Generation < 0 || r.Producer != nil {
 		return c.findOrCreate(r.Group)

@@ -23,7 +23,11 @@ type TxnMarker struct {
 // may be in the log after an error of NotifyAt; to append it again does no harm.
 func (p *Partition) AppendMarker(m TxnMarker, done func(offset int64, err error)) {
 	if m.ProducerID < 0 || m.Epoch < 0 {
-		done(-1, fmt.Errorf("marker of producer %d, epoch %d, for %v: there is no such producer: %w", m.ProducerID, m.Epoch, p.tp, kerr.UnknownServerError))
+		why := kerr.UnknownServerError // as in Kafka, which cannot make such a marker
+		if m.Epoch < record.NoProducerEpoch {
+			why = kerr.InvalidProducerEpoch
+		}
+		done(-1, fmt.Errorf("marker of producer %d, epoch %d, for %v: there is no such producer: %w", m.ProducerID, m.Epoch, p.tp, why))
 		return
 	}
 	epoch, _ := p.Leads()

@@ -27,11 +27,14 @@ func (h *describeProducers) handle(_ context.Context, _ *server.Request, req *km
 	view := h.view.Snapshot()
 	for i := range req.Topics {
 		topic := kmsg.DescribeProducersResponseTopic{Topic: req.Topics[i].Topic}
+		_, known := view.Topic(topic.Topic)
 		for _, n := range req.Topics[i].Partitions {
 			out := kmsg.DescribeProducersResponseTopicPartition{Partition: n}
-			tp := protocol.TopicPartition{Topic: topic.Topic, Partition: n}
-			producers, err := h.producers(view, tp)
+			producers, err := h.producers(view, protocol.TopicPartition{Topic: topic.Topic, Partition: n})
 			out.ErrorCode = h.codes.of(err)
+			if !known { // the only error to which Kafka adds the text
+				out.ErrorMessage = stringPtr(kerr.UnknownTopicOrPartition.Description)
+			}
 			for _, p := range producers {
 				out.ActiveProducers = append(out.ActiveProducers, kmsg.DescribeProducersResponseTopicPartitionActiveProducer{
 					ProducerID: p.ID, ProducerEpoch: int32(p.Epoch), LastSequence: p.LastSequence(), LastTimestamp: p.LastTimestamp,

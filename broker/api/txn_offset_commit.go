@@ -71,10 +71,12 @@ func (h *txnOffsetCommit) commit(req *kmsg.TxnOffsetCommitRequest) *group.Commit
 }
 
 // verify asks the coordinator whether the group's partition is in the transaction, if
-// nothing of it is there yet. A group that is not coordinated here is the business of the
-// group's coordinator, which says so.
+// nothing of it is there yet. A group that has no name, or is not coordinated here, is the
+// business of the groups' coordinator, which says so.
 func (h *txnOffsetCommit) verify(ctx context.Context, version int16, req *kmsg.TxnOffsetCommitRequest) error {
 	switch {
+	case req.Group == "":
+		return nil
 	case req.ProducerID < 0:
 		return kerr.InvalidProducerIDMapping
 	case req.ProducerEpoch < 0:

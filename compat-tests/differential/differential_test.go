@@ -80,11 +80,22 @@ func kafka(t *testing.T) *target {
 	return &target{name: "Kafka", addr: b.Addr}
 }
 
+// warm has a broker hand out its first producer id, 0, which replies leave out.
+func (b *target) warm(t *testing.T) {
+	t.Helper()
+	c := b.converse(t, 22, 0, "")
+	defer c.close()
+	for c.quietly(kmsg.NewPtrInitProducerIDRequest()).(*kmsg.InitProducerIDResponse).ErrorCode != 0 {
+		wait()
+	}
+}
+
 // TestReplies asks what Kafka was asked and compares.
 func TestReplies(t *testing.T) {
 	run := fmt.Sprintf("%06x", rand.Uint32()&0xffffff)
 	if *record {
 		k := kafka(t)
+		k.warm(t)
 		versions := advertised(t, k)
 		for _, a := range apis() {
 			t.Run(a.name, func(t *testing.T) { write(t, a, k.all(t, a, versions, run)) })
@@ -92,10 +103,12 @@ func TestReplies(t *testing.T) {
 		return
 	}
 	o := ours(t)
+	o.warm(t)
 	versions := advertised(t, o)
 	var k *target
 	if *live {
 		k = kafka(t)
+		k.warm(t)
 	}
 	t.Run("every version has a case", func(t *testing.T) {
 		for _, what := range missing(versions, apis()) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -67,7 +68,7 @@ func batchHeader(raw []byte, codec kgo.CompressionCodecType) any {
 	_, sameTimes := greatest.(int64)
 	if codec == 0 && sameTimes {
 		// The checksum stands for all that it covers.
-		return fmt.Sprintf("batch at %d, epoch %d, %d bytes, checksum %08x", batch.FirstOffset, batch.PartitionLeaderEpoch, len(raw), uint32(batch.CRC))
+		return fmt.Sprintf("batch at %d, epoch %d, %d bytes, checksum %08x", batch.FirstOffset, batch.PartitionLeaderEpoch, len(raw), checksum(raw, &batch))
 	}
 	what := "undecodable"
 	if codec == 0 {
@@ -77,6 +78,19 @@ func batchHeader(raw []byte, codec kgo.CompressionCodecType) any {
 	}
 	return fmt.Sprintf("batch at %d, epoch %d, attributes %#x, last %d, timestamps %v %v, count %d, records of %s",
 		batch.FirstOffset, batch.PartitionLeaderEpoch, batch.Attributes, batch.LastOffsetDelta, first, greatest, batch.NumRecords, what)
+}
+
+// checksum is a batch's own. In a transaction it is that of the same batch of producer 0,
+// for the cluster has given the producer its id.
+func checksum(raw []byte, batch *kmsg.RecordBatch) uint32 {
+	const covered, producerID = 21, 43
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	if batch.Attributes&0x10 == 0 || crc32.Checksum(raw[covered:], castagnoli) != uint32(batch.CRC) {
+		return uint32(batch.CRC)
+	}
+	raw = slices.Clone(raw)
+	binary.BigEndian.PutUint64(raw[producerID:], 0)
+	return crc32.Checksum(raw[covered:], castagnoli)
 }
 
 // messageFields shows a message of format 0 or 1, and those inside of it.

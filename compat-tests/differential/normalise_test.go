@@ -65,16 +65,17 @@ var unordered = map[string]bool{
 	"47.Topics":                  true,
 	"47.Topics.Partitions":       true,
 
-	"24.Topics":                         true,
-	"24.Topics.Partitions":              true,
-	"24.Transactions":                   true,
-	"24.Transactions.Topics":            true,
-	"24.Transactions.Topics.Partitions": true,
-	"27.Markers.Topics.Partitions":      true,
-	"28.Topics":                         true,
-	"28.Topics.Partitions":              true,
-	"65.TransactionStates.Topics":       true,
-	"66.TransactionStates":              true,
+	"24.Topics":                              true,
+	"24.Topics.Partitions":                   true,
+	"24.Transactions":                        true,
+	"24.Transactions.Topics":                 true,
+	"24.Transactions.Topics.Partitions":      true,
+	"27.Markers.Topics.Partitions":           true,
+	"28.Topics":                              true,
+	"28.Topics.Partitions":                   true,
+	"65.TransactionStates.Topics":            true,
+	"65.TransactionStates.Topics.Partitions": true,
+	"66.TransactionStates":                   true,
 }
 
 // randomUUID ends the ids that members of groups are given.

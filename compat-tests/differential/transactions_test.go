@@ -143,14 +143,13 @@ func transactionalIDCases() []spec {
 	}
 	return []spec{
 		{"transactional: new, and again", 0, 0, func(c *conversation) {
-			c.coordinated(coordinatedKind)
-			c.transactional("warm") // until the coordinator has loaded
+			c.transactional("tx") // when the coordinator has loaded
 			for range 3 {
 				ask(c, ptr(c.topic("tx")), 60000, -1, -1)
 			}
 		}},
 		{"transactional: timeouts", 0, 0, func(c *conversation) {
-			c.transactional("warm")
+			c.transactional("tx")
 			for _, ms := range []int32{0, -1, 1, 900_000, 900_001, 2147483647} {
 				ask(c, ptr(c.topic("tx")), ms, -1, -1)
 			}
@@ -402,6 +401,12 @@ func writeTxnMarkersCases() []spec {
 			c.ask(marking(p, 4, true, a, 0)) // an earlier coordinator
 			older := *p
 			older.epoch = -2
+			c.ask(marking(&older, 5, true, a, 0))
+			older.id = firstInventedProducer
+			c.ask(marking(&older, 5, true, a, 0))
+			older.epoch = -1
+			c.ask(marking(&older, 5, true, a, 0))
+			older.id = -1
 			c.ask(marking(&older, 5, true, a, 0))
 			c.ask(marking(p, 5, true, c.topic("unknown"), 0))
 			c.ask(kmsg.NewPtrWriteTxnMarkersRequest())
