@@ -313,7 +313,7 @@ func TestTooFewBrokersForOffsetsInBubble(t *testing.T) {
 				t.Errorf("the coordinator with one broker: %v", err)
 			}
 		}
-		if !log.says("__consumer_offsets cannot be created") || !log.says("Replication factor: 3 larger than available brokers: 1.") {
+		if !log.says("topic=__consumer_offsets") || !log.says("Replication factor: 3 larger than available brokers: 1.") {
 			t.Error("the log does not say why")
 		}
 		for id := 2; id <= 3; id++ {

@@ -28,6 +28,9 @@ func newSnapshot() *Snapshot {
 	return &Snapshot{controllerID: -1, controllerEpoch: 0, replaced: make(chan struct{})}
 }
 
+// Replaced returns a channel that is closed when a newer snapshot is there.
+func (s *Snapshot) Replaced() <-chan struct{} { return s.replaced }
+
 // ControllerID returns the controller's broker id, or -1.
 func (s *Snapshot) ControllerID() int32 { return s.controllerID }
 

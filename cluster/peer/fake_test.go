@@ -119,6 +119,11 @@ func answer(_ int, _ protocol.RequestHeader, req kmsg.Request) kmsg.Response {
 
 func startPool(t *testing.T, cfg peer.Config) *peer.Pool {
 	t.Helper()
+	return startPoolWith(t, cfg, cluster.NewView())
+}
+
+func startPoolWith(t *testing.T, cfg peer.Config, view *cluster.View) *peer.Pool {
+	t.Helper()
 	if cfg.DialSelf == nil {
 		cfg.DialSelf = func(context.Context) (net.Conn, error) { return nil, errors.New("not dialed in this test") }
 	}
@@ -127,7 +132,7 @@ func startPool(t *testing.T, cfg peer.Config) *peer.Pool {
 			return nil, errors.New("not dialed in this test")
 		}
 	}
-	p, err := peer.New(cfg, cluster.NewView())
+	p, err := peer.New(cfg, view)
 	if err != nil {
 		t.Fatal(err)
 	}

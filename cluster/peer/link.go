@@ -13,14 +13,16 @@ import (
 
 // link is the way to one broker for one purpose: a bounded queue and at most one
 // connection. One goroutine (run) takes calls from the queue in order, connects
-// when it must, and writes; all fields but queue are its own.
+// when it must, and writes; all fields but queue and gone are its own.
 //
-// When the broker cannot be reached, every call that waits fails with the one
+// A connection to a broker that has left the cluster is closed: it may be half open, and
+// the broker come back. When the broker cannot be reached, every call that waits fails with the one
 // dial, instead of each waiting for a dial of its own.
 type link struct {
 	pool  *Pool
 	key   linkKey
 	queue chan *call
+	gone  chan struct{} // has room for one word that the broker has left the cluster
 
 	conn     *conn
 	failures int       // dials in a row that failed
@@ -37,6 +39,10 @@ func (l *link) run(ctx context.Context) {
 		select {
 		case c := <-l.queue:
 			l.handle(ctx, c)
+		case <-l.gone:
+			if l.conn != nil {
+				l.conn.fail(ErrGone)
+			}
 		case <-ctx.Done():
 			if l.conn != nil {
 				l.conn.fail(ErrStopped)
@@ -44,6 +50,14 @@ func (l *link) run(ctx context.Context) {
 			l.failQueued(cap(l.queue), ErrStopped)
 			return
 		}
+	}
+}
+
+// hangUp has the connection closed.
+func (l *link) hangUp() {
+	select {
+	case l.gone <- struct{}{}:
+	default:
 	}
 }
 
@@ -84,6 +98,9 @@ func (l *link) write(ctx context.Context, c *call) {
 		l.conn.write(c, l.pool.cfg.ClientID)
 	case <-l.conn.dead:
 		c.complete(nil, l.conn.err)
+	case <-l.gone:
+		l.conn.fail(ErrGone)
+		c.complete(nil, ErrGone)
 	case <-ctx.Done():
 		c.complete(nil, ErrStopped)
 	}

@@ -24,6 +24,9 @@ var (
 	// ErrDisconnected means that the connection broke after the request was given
 	// to it: the broker may or may not have carried it out.
 	ErrDisconnected = errors.New("peer: connection was lost")
+	// ErrGone means that the broker has left the cluster, by the view, while its answer was
+	// awaited: it may or may not have carried the request out.
+	ErrGone = errors.New("peer: broker has left the cluster")
 	// ErrUnsupportedVersion means that the broker and this one share no version of
 	// the request.
 	ErrUnsupportedVersion = errors.New("peer: no common version of the request")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -410,4 +411,62 @@ func TestConnect(t *testing.T) {
 	if _, err := p.Connect(t.Context(), 3); !errors.Is(err, peer.ErrUnknownBroker) {
 		t.Errorf("an unknown broker: %v", err)
 	}
+}
+
+// TestGone has a broker leave the cluster that answers nothing: who waits for it is told,
+// also those behind as many as may be in flight, and when it comes back it is not asked
+// over the connection that it may have forgotten.
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answers atomic.Bool
+		b := startBroker(t, func(n int, h protocol.RequestHeader, req kmsg.Request) kmsg.Response {
+			if !answers.Load() {
+				return nil
+			}
+			return answer(n, h, req)
+		})
+		view := cluster.NewView()
+		lives := func(ids ...int32) {
+			u := cluster.Update{ControllerID: 1, ControllerEpoch: 1}
+			for _, id := range ids {
+				u.Brokers = append(u.Brokers, cluster.Broker{ID: id, Endpoints: []cluster.Endpoint{{Listener: "B", Host: "h", Port: id}}})
+			}
+			view.Apply(u)
+		}
+		lives(1, 2, 3)
+		dial := func(ctx context.Context, _ cluster.Endpoint) (net.Conn, error) { return b.Dial(ctx) }
+		p := startPoolWith(t, peer.Config{BrokerID: 1, Listener: "B", Dial: dial, MaxInFlight: 2}, view)
+		began := time.Now()
+		errs := make(chan error)
+		for range 4 {
+			go func() {
+				_, err := p.Send(t.Context(), peer.Target{Broker: 2, Purpose: peer.ForTransactions}, kmsg.NewPtrWriteTxnMarkersRequest())
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		lives(1, 2) // another leaves
+		synctest.Wait()
+		if got := len(b.seen()); got != 2 {
+			t.Errorf("%d requests were sent", got)
+		}
+		lives(1)
+		for range 4 {
+			if err := <-errs; !errors.Is(err, peer.ErrGone) {
+				t.Errorf("told %v", err)
+			}
+		}
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("after %v", waited)
+		}
+		answers.Store(true)
+		lives(1, 2)
+		synctest.Wait()
+		if _, err := p.Send(t.Context(), peer.Target{Broker: 2, Purpose: peer.ForTransactions}, kmsg.NewPtrWriteTxnMarkersRequest()); err != nil {
+			t.Error(err)
+		}
+		if b.connections() < 2 {
+			t.Error("it is asked over the same connection")
+		}
+	})
 }

@@ -104,6 +104,9 @@ func (p *Pool) Stop(ctx context.Context) error {
 // Error codes inside the response are the caller's to read. req is not touched
 // any more after Send returns without error; after an error it may still be
 // being written and must not be changed.
+//
+// Who is found in the view is not waited for any longer than it is there: a machine that
+// is gone, or a process that is stopped, says nothing, and its connections may live.
 func (p *Pool) Send(ctx context.Context, to Target, req kmsg.Request) (kmsg.Response, error) {
 	endpoint, err := p.resolve(to)
 	if err != nil {
@@ -113,20 +116,41 @@ func (p *Pool) Send(ctx context.Context, to Target, req kmsg.Request) (kmsg.Resp
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // or it would be sent when nobody waits any more
 	c := &call{ctx: ctx, req: req, endpoint: endpoint, done: make(chan outcome, 1)}
 	select {
 	case l.queue <- c:
 	default:
 		return nil, fmt.Errorf("%s to broker %d: %w", kmsg.NameForKey(req.Key()), to.Broker, ErrQueueFull)
 	}
-	select {
-	case o := <-c.done:
-		return o.resp, o.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-stopped:
-		return nil, ErrStopped
+	for {
+		here, changed := p.follow(to)
+		if !here {
+			l.hangUp()
+			return nil, fmt.Errorf("%s to broker %d: %w", kmsg.NameForKey(req.Key()), to.Broker, ErrGone)
+		}
+		select {
+		case o := <-c.done:
+			return o.resp, o.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-stopped:
+			return nil, ErrStopped
+		case <-changed:
+		}
 	}
+}
+
+// follow says whether a target is there, and returns a channel that is closed when that
+// may have changed: nil if it is this broker, or one whose place the caller knows.
+func (p *Pool) follow(to Target) (here bool, changed <-chan struct{}) {
+	if to.Broker == p.cfg.BrokerID || to.Endpoint != (cluster.Endpoint{}) {
+		return true, nil
+	}
+	s := p.view.Snapshot()
+	_, here = s.Broker(to.Broker)
+	return here, s.Replaced()
 }
 
 // Connect opens a connection to a broker that belongs to the caller: for who sends
@@ -178,7 +202,7 @@ func (p *Pool) link(key linkKey) (*link, <-chan struct{}, error) {
 	}
 	l, ok := p.links[key]
 	if !ok {
-		l = &link{pool: p, key: key, queue: make(chan *call, p.cfg.MaxQueued)}
+		l = &link{pool: p, key: key, queue: make(chan *call, p.cfg.MaxQueued), gone: make(chan struct{}, 1)}
 		p.links[key] = l
 		ctx := p.ctx
 		p.wg.Go(func() { l.run(ctx) })
