@@ -16,7 +16,12 @@ import (
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
+// TestMain runs the tests, or a worker of theirs.
 func TestMain(m *testing.M) {
+	if role := os.Getenv(workerRole); role != "" {
+		runWorker(role)
+		return
+	}
 	code := m.Run()
 	harness.StopShared()
 	os.Exit(code)

@@ -155,11 +155,18 @@ func (p *Process) Signal(signal syscall.Signal, limit time.Duration) error {
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
+	return p.Wait(fmt.Sprint("after ", signal), limit)
+}
+
+// Wait waits until the process has ended, for the reason given. It fails the test if that
+// takes longer than limit.
+func (p *Process) Wait(why string, limit time.Duration) error {
+	p.t.Helper()
 	select {
 	case <-p.ended:
 		return p.err
 	case <-time.After(limit):
-		p.t.Errorf("%s did not stop within %v of %v:\n%s", p.name, limit, signal, p.Tail(40))
+		p.t.Errorf("%s did not end within %v %s:\n%s", p.name, limit, why, p.Tail(40))
 		p.Kill()
 		return p.err
 	}
