@@ -27,6 +27,9 @@ type scale struct {
 	joining      int           // members that join a group at once
 	heartbeating int           // members that send heartbeats
 	offsets      int           // committed ones to be loaded
+
+	transactionHeat int64         // transactions that each broker gets before any are measured
+	transactions    time.Duration // of a turn of producers that make them
 }
 
 // scales by name. tiny only shows that the benchmark works.
@@ -37,18 +40,21 @@ func scales() map[string]scale {
 			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
 			commitHeat: 20000, commits: 800 * time.Millisecond, joining: 100, heartbeating: 1000, offsets: 1e6,
+			transactionHeat: 2000, transactions: 2 * time.Second,
 		},
 		"full": {
 			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, reads: 3, latency: 10 * time.Second, idle: 6 * time.Second,
 			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
 			commitHeat: 40000, commits: 2 * time.Second, joining: 100, heartbeating: 1000, offsets: 1e6,
+			transactionHeat: 2000, transactions: 4 * time.Second,
 		},
 		"tiny": {
 			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, reads: 1, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
 			session: time.Second, handedOver: 10,
 			commitHeat: 1000, commits: 50 * time.Millisecond, joining: 10, heartbeating: 20, offsets: 10000,
+			transactionHeat: 20, transactions: 50 * time.Millisecond,
 		},
 	}
 }
@@ -125,6 +131,10 @@ func scenarios() []scenario {
 			quick: 45 * time.Second, full: 65 * time.Second, run: groupLoadScenario, tables: groupLoadTables,
 		},
 		{
+			name: "transactions", about: "transactions of ten records, of one producer and of eight",
+			quick: 60 * time.Second, full: 130 * time.Second, run: transactionsScenario, tables: transactionsTables, charts: transactionsCharts,
+		},
+		{
 			name: "cluster-produce", about: "three brokers: processor time of producing to three replicas",
 			quick: 70 * time.Second, full: 150 * time.Second, run: clusterProduceScenario, tables: clusterProduceTables, charts: clusterProduceCharts,
 		},
@@ -139,6 +149,10 @@ func scenarios() []scenario {
 		{
 			name: "cluster-shutdown", about: "three brokers: from SIGTERM to the end of one that leads 1,000 partitions",
 			quick: 60 * time.Second, full: 90 * time.Second, run: shutdownScenario, tables: shutdownTables,
+		},
+		{
+			name: "cluster-transactions", about: "three brokers: transactions of ten records, of one producer and of eight",
+			quick: 120 * time.Second, full: 200 * time.Second, run: clusterTransactionsScenario, tables: clusterTransactionsTables,
 		},
 		{
 			name: "cluster-memory", about: "three brokers: resident when idle and under load",
