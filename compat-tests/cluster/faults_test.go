@@ -118,6 +118,9 @@ type fault struct {
 	// failOver: the broker's session ends, so that others must take over. A broker that
 	// keeps its session keeps what it leads, whoever cannot reach it.
 	failOver bool
+	// away: nobody can talk to the broker any more, and clients go to others. One that is
+	// cut off keeps theirs, who hear from nobody else that it has been replaced.
+	away bool
 	// strike returns the broker that is struck, 0 for none.
 	strike func(w *world) (victim int)
 	heal   func(w *world, victim int)
@@ -155,11 +158,12 @@ func onBroker(whom string, find func(*world) *harness.Member) []fault {
 			heal: func(w *world, victim int) { undo(w.cluster.Member(victim)) },
 		}
 	}
+	away := func(f fault) fault { f.away = true; return f }
 	heal := func(m *harness.Member) { m.Heal() }
 	return []fault{
-		on("is killed", true, func(m *harness.Member) { m.Kill() }, (*harness.Member).Start),
-		on("is paused", true, func(m *harness.Member) { m.Pause() }, func(m *harness.Member) { m.Resume() }),
-		on("is stopped", true, func(m *harness.Member) { m.Terminate(30 * time.Second) }, (*harness.Member).Start),
+		away(on("is killed", true, func(m *harness.Member) { m.Kill() }, (*harness.Member).Start)),
+		away(on("is paused", true, func(m *harness.Member) { m.Pause() }, func(m *harness.Member) { m.Resume() })),
+		away(on("is stopped", true, func(m *harness.Member) { m.Terminate(30 * time.Second) }, (*harness.Member).Start)),
 		on("loses its session", false, (*harness.Member).ExpireSession, func(*harness.Member) {}),
 		on("is cut from ZooKeeper", true, (*harness.Member).CutFromZooKeeper, heal),
 		on("is cut from its peers", false, (*harness.Member).CutFromPeers, heal),

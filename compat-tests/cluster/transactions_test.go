@@ -213,7 +213,9 @@ func (w *transactionWorld) suffer(f fault) {
 	if f.failOver {
 		took := eventually(t, takeover, "every partition has another leader", func() bool { return w.led(victim) })
 		t.Logf("  broker %d is replaced after %v", victim, took.Round(time.Millisecond))
-		w.getOn()
+		if f.away {
+			w.getOn()
+		}
 	}
 	time.Sleep(time.Duration(w.random.IntN(int(harness.SessionTimeout / 2))))
 	f.heal(&w.world, victim)
