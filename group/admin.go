@@ -109,12 +109,10 @@ func (c *Coordinator) List() (list []Listed, err error) {
 		return nil, errDead
 	}
 	for _, p := range c.led.All() {
-		p.mu.RLock()
-		if p.phase == loading {
+		if p.table.Loading() {
 			err = errLoading
 		}
-		p.mu.RUnlock()
-		for _, h := range p.all() {
+		for _, h := range p.table.All() {
 			h.mu.Lock()
 			if g := h.group; g.state != Dead {
 				list = append(list, Listed{g.id, g.protocolType, g.state})

@@ -9,7 +9,7 @@ func (c *Coordinator) AllOffsets() iter.Seq2[string, CommittedOffset] {
 	return func(yield func(string, CommittedOffset) bool) {
 		var offsets []CommittedOffset
 		for _, p := range c.led.All() {
-			for _, h := range p.all() {
+			for _, h := range p.table.All() {
 				h.mu.Lock()
 				offsets = h.group.appendOffsets(offsets[:0])
 				h.mu.Unlock()

@@ -150,7 +150,7 @@ func (c *Coordinator) find(group string) (*hosted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.find(group)
+	return p.table.Get(group)
 }
 
 func (c *Coordinator) findOrCreate(group string) (*hosted, error) {

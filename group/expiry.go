@@ -29,7 +29,7 @@ func (c *Coordinator) expireNowAndThen(ctx context.Context) {
 func (c *Coordinator) expire() {
 	for _, p := range c.led.All() {
 		expired := 0
-		for _, h := range p.all() {
+		for _, h := range p.table.All() {
 			var fx effects
 			g, now := h.begin()
 			if g.state != Dead {

@@ -45,7 +45,7 @@ func (h *hosted) end(fx *effects, callback bool) {
 	dead := h.group.state == Dead
 	h.mu.Unlock()
 	if dead {
-		h.of.forget(h)
+		h.of.table.Remove(h.group.id, h)
 	}
 	fx.answer()
 	if fx.noRoom {

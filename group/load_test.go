@@ -255,7 +255,7 @@ func TestLoadIsLate(t *testing.T) {
 		found.group([]byte("g")).meta = &v
 		p.resign()
 		l.c.serve(p, found, time.Now())
-		if h, err := p.find("g"); h != nil || err != errNotCoordinator {
+		if h, err := p.table.Get("g"); h != nil || err != errNotCoordinator {
 			t.Errorf("found %v, %v", h, err)
 		}
 		if s := l.c.Stats(); s.Loads != 0 {

@@ -48,7 +48,7 @@ func (c *Coordinator) Stats() Stats {
 		LongestLoading: time.Duration(c.stats.loadMax.Load()),
 	}
 	for _, p := range c.led.All() {
-		for _, h := range p.all() {
+		for _, h := range p.table.All() {
 			h.mu.Lock()
 			s.Groups[h.group.state]++
 			s.Offsets += h.group.offsets.len()

@@ -117,7 +117,7 @@ func (p *partition) endTransaction(e TransactionEnd) {
 	p.mu.Lock()
 	groups := p.open[e.ProducerID]
 	delete(p.open, e.ProducerID)
-	if p.phase == loading {
+	if p.table.Loading() {
 		p.ended = append(p.ended, e)
 	}
 	p.mu.Unlock()

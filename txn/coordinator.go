@@ -156,6 +156,6 @@ func (c *Coordinator) find(id string) (*partition, *hosted, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := p.find(id)
+	h, err := p.table.Get(id)
 	return p, h, err
 }

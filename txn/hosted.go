@@ -43,7 +43,7 @@ func (h *hosted) end(fx *effects, callback bool) {
 	dead := h.id.state == Dead
 	h.mu.Unlock()
 	if dead {
-		h.of.forget(h)
+		h.of.table.Remove(h.id.id, h)
 	}
 	if fx.none() {
 		return

@@ -16,7 +16,7 @@ func TestLate(t *testing.T) {
 		p := l.c.led.All()[1]
 		pid, epoch := l.producer(x)
 		is(t, "add", <-l.add(x, pid, epoch, "t-0"), nil)
-		h, err := p.find(x)
+		h, err := p.table.Get(x)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestLate(t *testing.T) {
 		loaded.ids[x+"x"] = v
 		l.c.serve(p, loaded, time.Now())
 		nothing("a load")
-		if all := p.all(); len(all) != 0 {
+		if all := p.table.All(); len(all) != 0 {
 			t.Errorf("%d ids are served", len(all))
 		}
 
@@ -64,7 +64,7 @@ func TestLate(t *testing.T) {
 		l.leads(1, 7)
 		synctest.Wait()
 		running := l.c.led.All()[1]
-		h, err = running.find(x)
+		h, err = running.table.Get(x)
 		if err != nil {
 			t.Fatal(err)
 		}

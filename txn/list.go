@@ -78,13 +78,10 @@ func (c *Coordinator) List(f Filter) (list []Listed, err error) {
 	}
 	now := time.Now()
 	for _, p := range c.led.All() {
-		p.mu.RLock()
-		phase := p.phase
-		p.mu.RUnlock()
-		if phase == loading {
+		if p.table.Loading() {
 			return nil, errLoading
 		}
-		for _, h := range p.all() {
+		for _, h := range p.table.All() {
 			h.mu.Lock()
 			if t := h.id; f.shows(t, now) {
 				list = append(list, Listed{t.id, t.producerID, t.state})
@@ -129,7 +126,7 @@ func (c *Coordinator) Stats() Stats {
 		Loads: c.stats.loads.Load(), TimedOut: c.stats.timedOut.Load(), LoadTime: time.Duration(c.stats.loadNanos.Load()),
 	}
 	for _, p := range c.led.All() {
-		for _, h := range p.all() {
+		for _, h := range p.table.All() {
 			h.mu.Lock()
 			if t := h.id; t.known {
 				s.IDs[t.state]++

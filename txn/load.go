@@ -44,7 +44,7 @@ func (c *Coordinator) serve(p *partition, l *loader, begun time.Time) {
 		}
 	}
 	loaded := len(ids) // from now on they are not this goroutine's
-	if !p.publish(ids) {
+	if !p.table.Publish(ids) {
 		for _, h := range ids {
 			h.resign()
 		}

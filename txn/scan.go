@@ -33,7 +33,7 @@ func (c *Coordinator) scan(ctx context.Context) {
 // each takes a step with every id, and returns how many have done something.
 func (c *Coordinator) each(step func(*transaction, time.Time, *effects) bool) (n int) {
 	for _, p := range c.led.All() {
-		for _, h := range p.all() {
+		for _, h := range p.table.All() {
 			var fx effects
 			t, now := h.begin()
 			if step(t, now, &fx) {
