@@ -55,8 +55,8 @@ func HostEnv(logger *slog.Logger) Env {
 // quarter of the heap, or a gigabyte's worth of it if that has no limit.
 func (e Env) groupMemory() int64 { return e.heapPart(4) }
 
-// transactionMemory is what transactional ids may take: a sixteenth of the heap, which in
-// a gigabyte are 130,000 ids.
+// transactionMemory is what transactional ids may take unless somebody says something
+// else: a sixteenth of the heap, which in a gigabyte are 130,000 ids.
 func (e Env) transactionMemory() int64 { return e.heapPart(16) }
 
 // heapPart is one of so many parts of the heap, or of a gigabyte if it has no limit.

@@ -164,5 +164,6 @@ type Transactions struct {
 	LoadBufferBytes   int32         // transaction.state.log.load.buffer.size
 	// Verify: a partition asks the coordinator whether a transaction is open in it before
 	// the first append (transaction.partition.verification.enable).
-	Verify bool
+	Verify      bool
+	MemoryBytes int64 // gracchus.transaction.memory.bytes; 0: a share of the heap's limit
 }

@@ -195,6 +195,7 @@ func transactionsOf(v values) Transactions {
 		ExpirationCheck: v.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
 		LoadBufferBytes: v.int32("transaction.state.log.load.buffer.size"),
 		Verify:          v.bool("transaction.partition.verification.enable"),
+		MemoryBytes:     v.int64("gracchus.transaction.memory.bytes"),
 	}
 }
 

@@ -20,6 +20,8 @@ var ownProperties = []property{
 		doc: "The room that is kept in each log directory, as a file, for what must be written when the disk is full: everything but records; 0: none."},
 	{name: "gracchus.group.memory.bytes", kind: kindLong, value: "0", valid: atLeast(0), own: true,
 		doc: "What consumer groups and their committed offsets may take in memory, after which they do not grow; 0 is a quarter of what the heap may take."},
+	{name: "gracchus.transaction.memory.bytes", kind: kindLong, value: "0", valid: atLeast(0), own: true,
+		doc: "What transactional ids may take in memory, after which there are no new ones; 0 is a sixteenth of what the heap may take."},
 	{name: "gracchus.log.max.open.files", kind: kindInt, value: "0", valid: atLeast(0), own: true,
 		doc: "The most files of logs that are open at a time; 0: half of what the process may open."},
 }

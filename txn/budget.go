@@ -62,6 +62,6 @@ func (b *budget) places() int { return maxWaitingAll - int(b.waiting.Load()) }
 // like.
 func (b *budget) refused() {
 	if b.refusals.Say() {
-		b.logger.Warn("a transactional id was not allowed to grow, because all together take the memory that they may take", "bytes", b.used.Load(), "limit", b.limit)
+		b.logger.Warn("a transactional id was not allowed to grow, because all together take the memory that they may take", "bytes", b.used.Load(), "gracchus.transaction.memory.bytes", b.limit)
 	}
 }

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/gracchus-mq/gracchus/config"
@@ -25,7 +26,7 @@ type Settings struct {
 }
 
 // SettingsOf returns the settings of a broker's coordinator, for which memoryBytes is at
-// hand.
+// hand unless gracchus.transaction.memory.bytes says something else.
 func SettingsOf(cfg *config.Broker, memoryBytes int64) Settings {
 	return Settings{
 		Limits:             Limits{MaxTimeout: cfg.Transactions.MaxTimeout, Expiration: cfg.Transactions.Expiration},
@@ -33,6 +34,6 @@ func SettingsOf(cfg *config.Broker, memoryBytes int64) Settings {
 		ExpirationInterval: cfg.Transactions.ExpirationCheck,
 		RequestTimeout:     cfg.RequestTimeout,
 		LoadBufferBytes:    cfg.Transactions.LoadBufferBytes,
-		MemoryBytes:        memoryBytes,
+		MemoryBytes:        cmp.Or(cfg.Transactions.MemoryBytes, memoryBytes),
 	}
 }
