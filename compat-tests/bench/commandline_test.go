@@ -22,7 +22,7 @@ func TestParse(t *testing.T) {
 		{"quick produce consume", "run", "quick", []string{"produce", "consume"}, false, false},
 		{"latency", "run", "quick", []string{"latency"}, false, false},
 		{"full memory", "run", "full", []string{"memory"}, true, false},
-		{"full cluster", "run", "full", []string{"cluster-produce", "cluster-latency", "cluster-failover", "cluster-shutdown", "cluster-memory"}, true, false},
+		{"full cluster", "run", "full", []string{"cluster-produce", "cluster-latency", "cluster-failover", "cluster-shutdown", "cluster-transactions", "cluster-memory"}, true, false},
 		{"group", "run", "quick", []string{"group-commits", "group-members", "group-load"}, false, false},
 		{"startup cluster-memory", "run", "quick", []string{"startup", "cluster-memory"}, false, false},
 		{"quick --save startup", "run", "quick", []string{"startup"}, true, false},

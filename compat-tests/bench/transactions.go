@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -62,9 +63,7 @@ func clusterTransactionsScenario(b *bench) error {
 func (b *bench) transactions() error {
 	for _, subject := range b.brokers {
 		b.progress.say("warming up " + subject)
-		var n atomic.Int64
-		more := func() bool { return n.Add(1) <= b.scale.transactionHeat }
-		if _, err := b.transactionsOnce(b.running[subject], slices.Max(transactingProducers), more); err != nil {
+		if _, err := b.transactionsOnce(b.running[subject], slices.Max(transactingProducers), b.scale.transactionHeat, loadLimit); err != nil {
 			return err
 		}
 	}
@@ -72,8 +71,7 @@ func (b *bench) transactions() error {
 		name := transactionsCell(producers)
 		b.progress.at(i, len(transactingProducers), name)
 		turns := b.turns(func(c cluster) (Values, error) {
-			begin := time.Now()
-			return b.transactionsOnce(c, producers, func() bool { return time.Since(begin) < b.scale.transactions })
+			return b.transactionsOnce(c, producers, math.MaxInt64, b.scale.transactions)
 		})
 		if err := b.warmUp(name, cpuPerTransaction, turns); err != nil {
 			return err
@@ -87,8 +85,8 @@ func (b *bench) transactions() error {
 	return nil
 }
 
-// transactionsOnce has producers make transactions, as long as more says so.
-func (b *bench) transactionsOnce(c cluster, producers int, more func() bool) (Values, error) {
+// transactionsOnce has producers make transactions, so many and for so long.
+func (b *bench) transactionsOnce(c cluster, producers int, most int64, limit time.Duration) (Values, error) {
 	topic := b.topic()
 	if err := createTopics(c.addr(), transactionPartitions, topic); err != nil {
 		return nil, err
@@ -110,10 +108,11 @@ func (b *bench) transactionsOnce(c cluster, producers int, more func() bool) (Va
 		return nil, err
 	}
 	all.requests.Store(0)
+	n.Store(0)
 	begin := time.Now()
 	var took []float64
 	cpu, err := c.spent(func() (err error) {
-		took, err = all.run(more)
+		took, err = all.run(func() bool { return n.Add(1) <= most && time.Since(begin) < limit })
 		return err
 	})
 	if err != nil {
