@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
@@ -80,6 +81,7 @@ func (g *groupsLedger) turn(t *testing.T, name string, start func(harness.TB, ha
 			createTopic(t, b, groupsTopic, groupsPartitions, nil)
 		} else {
 			waitForLeaders(t, b, groupsTopic)
+			waitForGroups(t, b)
 			compareLines(t, "groups", withoutExpiring(describeGroups(t, b)), g.described)
 			g.stable.check(t, b)
 			g.other.check(t, b)
@@ -250,6 +252,20 @@ func waitForLeaders(t *testing.T, b *harness.Broker, topic string) {
 	waitUntil(t, topic+" has leaders", func() bool {
 		topics, err := admin.ListTopics(within(t, 10*time.Second), topic)
 		return err == nil && topics.Has(topic) && len(topics[topic].Partitions) > 0 && !slices.ContainsFunc(topics[topic].Partitions.Sorted(), func(p kadm.PartitionDetail) bool { return p.Leader != 1 })
+	})
+}
+
+// waitForGroups waits until a broker coordinates the groups of every partition, of three:
+// Kafka tells clients of the leaders that it finds in ZooKeeper before they know it, and
+// lists no groups then, nor an error.
+func waitForGroups(t *testing.T, b *harness.Broker) {
+	t.Helper()
+	broker := franz(t, b).SeedBrokers()[0]
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = []string{"a", "b", "c"} // one of each partition, by their hashes
+	waitUntil(t, "the groups have their coordinator", func() bool {
+		resp, err := broker.Request(within(t, 10*time.Second), req)
+		return err == nil && !slices.ContainsFunc(resp.(*kmsg.DescribeGroupsResponse).Groups, func(g kmsg.DescribeGroupsResponseGroup) bool { return g.ErrorCode != 0 })
 	})
 }
 
