@@ -111,6 +111,9 @@ func runProgram(t *testing.T, b *harness.Broker, cmd *exec.Cmd, written func(i i
 		t.Fatalf("the program did not come to its end:\n%s", said)
 	}
 	t.Log(said)
+	if strings.Contains(said, "ok commit and abort transactions") {
+		checkCommitted(t, b, prefix+"-transactions")
+	}
 	for _, codec := range codecs {
 		for _, kind := range []string{"plain", "idempotent"} {
 			topic := prefix + "-" + codec + "-" + kind

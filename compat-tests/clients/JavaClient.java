@@ -7,6 +7,7 @@ import java.util.function.BooleanSupplier;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.InvalidConfigurationException;
@@ -96,6 +97,113 @@ public class JavaClient {
         return admin.listOffsets(Map.of(part, spec)).all().get().get(part).offset();
     }
 
+    // The transactions of transactions_test.go.
+    static final int TRANSACTIONS = 30, RECORDS = 10;
+
+    static boolean aborts(int n) { return n % 3 == 1; }
+
+    static Producer<String, String> transactional(String id) {
+        Producer<String, String> producer = new KafkaProducer<>(Map.of("bootstrap.servers", bootstrap, "transactional.id", id), new StringSerializer(), new StringSerializer());
+        producer.initTransactions();
+        return producer;
+    }
+
+    static KafkaConsumer<String, String> readCommitted(String group) {
+        return new KafkaConsumer<>(Map.of("bootstrap.servers", bootstrap, "group.id", group, "isolation.level", "read_committed", "auto.offset.reset", "earliest",
+            "enable.auto.commit", false, "fetch.max.wait.ms", 50, "max.poll.records", 40), new StringDeserializer(), new StringDeserializer());
+    }
+
+    /** Where a partition ends, once no transaction is open in it. */
+    static long stableEnd(TopicPartition part) throws Exception {
+        waitUntil(() -> {
+            try {
+                return offset(part, OffsetSpec.latest()) == admin.listOffsets(Map.of(part, OffsetSpec.latest()), new ListOffsetsOptions(IsolationLevel.READ_COMMITTED)).all().get().get(part).offset();
+            } catch (Exception e) {
+                throw new RuntimeException(e);
+            }
+        });
+        return offset(part, OffsetSpec.latest());
+    }
+
+    static List<ConsumerRecord<String, String>> committed(TopicPartition part, long from) throws Exception {
+        List<ConsumerRecord<String, String>> records = new ArrayList<>();
+        long end = stableEnd(part);
+        try (KafkaConsumer<String, String> consumer = readCommitted("none")) {
+            consumer.assign(List.of(part));
+            consumer.seek(part, from);
+            for (long deadline = System.nanoTime() + 60_000_000_000L; consumer.position(part) < end; ) {
+                check(System.nanoTime() < deadline, part + " was read only up to " + consumer.position(part));
+                records.addAll(consumer.poll(Duration.ofSeconds(1)).records(part));
+            }
+        }
+        return records;
+    }
+
+    static List<String> values(List<ConsumerRecord<String, String>> records) { return records.stream().map(ConsumerRecord::value).toList(); }
+
+    static void transactions(String topic) throws Exception {
+        create(topic);
+        List<List<String>> expected = new ArrayList<>();
+        for (int p = 0; p < PARTITIONS; p++) expected.add(new ArrayList<>());
+        try (Producer<String, String> producer = transactional(topic)) {
+            for (int n = 0; n < TRANSACTIONS; n++) {
+                producer.beginTransaction();
+                for (int i = 0; i < RECORDS; i++) {
+                    if (i == 6) producer.flush(); // and the rest in batches of its own
+                    String value = n + "-" + i;
+                    producer.send(new ProducerRecord<>(topic, i % PARTITIONS, null, value));
+                    if (!aborts(n)) expected.get(i % PARTITIONS).add(value);
+                }
+                producer.flush(); // or an abort would drop what is not sent
+                if (aborts(n)) producer.abortTransaction();
+                else producer.commitTransaction();
+            }
+        }
+        for (int p = 0; p < PARTITIONS; p++) {
+            TopicPartition part = new TopicPartition(topic, p);
+            List<ConsumerRecord<String, String>> all = committed(part, 0);
+            check(values(all).equals(expected.get(p)), part + ": " + values(all));
+            long middle = all.get(1).offset(); // of the first batch
+            check(values(committed(part, middle)).equals(expected.get(p).subList(1, all.size())), part + " from " + middle + ": " + values(committed(part, middle)));
+        }
+        step("commit and abort transactions");
+
+        String output = topic + "-output", group = topic + "-group";
+        create(output);
+        int count = expected.stream().mapToInt(List::size).sum(), done = 0;
+        try (KafkaConsumer<String, String> consumer = readCommitted(group)) {
+            consumer.subscribe(List.of(topic));
+            for (int n = 0; done < count; ) {
+                ConsumerRecords<String, String> some = consumer.poll(Duration.ofSeconds(20));
+                if (some.isEmpty()) continue;
+                try (Producer<String, String> producer = transactional(group)) { // fences the one before
+                    producer.beginTransaction();
+                    Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+                    for (ConsumerRecord<String, String> r : some) {
+                        producer.send(new ProducerRecord<>(output, r.partition(), null, r.value()));
+                        offsets.put(new TopicPartition(topic, r.partition()), new OffsetAndMetadata(r.offset() + 1));
+                    }
+                    producer.sendOffsetsToTransaction(offsets, consumer.groupMetadata());
+                    if (aborts(n++)) {
+                        producer.abortTransaction();
+                        for (TopicPartition part : offsets.keySet()) { // and reads again what it has read in vain
+                            OffsetAndMetadata at = consumer.committed(Set.of(part)).get(part);
+                            consumer.seek(part, at == null ? 0 : at.offset());
+                        }
+                    } else {
+                        producer.commitTransaction();
+                        done += some.count();
+                    }
+                }
+            }
+        }
+        for (int p = 0; p < PARTITIONS; p++) {
+            List<String> got = values(committed(new TopicPartition(output, p), 0));
+            check(got.equals(expected.get(p)), output + "-" + p + ": " + got);
+        }
+        step("consume, transform and produce");
+    }
+
     public static void main(String[] args) throws Exception {
         bootstrap = args[0];
         prefix = args[1];
@@ -119,6 +227,7 @@ public class JavaClient {
         }
         checkTopic(prefix + "-go");
         step("read what franz-go wrote");
+        transactions(prefix + "-transactions");
 
         String topic = prefix + "-none-plain";
         try {

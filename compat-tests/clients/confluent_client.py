@@ -72,6 +72,111 @@ for codec in records.CODECS:
 check_topic(f"{prefix}-go")
 step("read what franz-go wrote")
 
+# The transactions of transactions_test.go.
+TRANSACTIONS, RECORDS = 30, 10
+
+
+def aborts(n):
+    return n % 3 == 1
+
+
+def transactional(name):
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 5})
+    producer.init_transactions(30)
+    return producer
+
+
+def read_committed(group):
+    return Consumer({"bootstrap.servers": bootstrap, "group.id": group, "isolation.level": "read_committed", "enable.auto.commit": False,
+                     "auto.offset.reset": "earliest", "fetch.wait.max.ms": 50, "enable.partition.eof": True})
+
+
+def committed(topic, partition, start=0):
+    """The records of a partition, up to where no transaction is open any more."""
+    part = TopicPartition(topic, partition)
+    level = confluent_kafka.IsolationLevel
+    wait_until(lambda: len({results(admin.list_offsets({part: OffsetSpec.latest()}, isolation_level=l))[part].offset
+                            for l in (level.READ_COMMITTED, level.READ_UNCOMMITTED)}) == 1)
+    consumer = read_committed("none")
+    consumer.assign([TopicPartition(topic, partition, start)])
+    got, deadline = [], time.time() + 60
+    while True:
+        assert time.time() < deadline, f"{topic}-{partition}: {len(got)} records after 60 s"
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        if message.error():
+            if message.error().code() != confluent_kafka.KafkaError._PARTITION_EOF:
+                raise KafkaException(message.error())
+            break
+        got.append(message)
+    consumer.close()
+    return got
+
+
+def values(messages):
+    return [m.value().decode() for m in messages]
+
+
+def wait_until(what, limit=20):
+    deadline = time.time() + limit
+    while not what():
+        assert time.time() < deadline, "still not so after %d s" % limit
+        time.sleep(0.05)
+
+
+topic = f"{prefix}-transactions"
+create(topic)
+expected = [[] for _ in range(PARTITIONS)]
+producer = transactional(topic)
+for n in range(TRANSACTIONS):
+    producer.begin_transaction()
+    for i in range(RECORDS):
+        if i == 6:
+            producer.flush()  # and the rest in batches of its own
+        producer.produce(topic, f"{n}-{i}", partition=i % PARTITIONS)
+        if not aborts(n):
+            expected[i % PARTITIONS].append(f"{n}-{i}")
+    producer.flush()  # or an abort would drop what is not sent
+    (producer.abort_transaction if aborts(n) else producer.commit_transaction)(30)
+for partition in range(PARTITIONS):
+    everything = committed(topic, partition)
+    assert values(everything) == expected[partition], f"{topic}-{partition}: {values(everything)}"
+    rest = committed(topic, partition, everything[1].offset())  # from the middle of the first batch
+    assert values(rest) == expected[partition][1:], f"{topic}-{partition} from {everything[1].offset()}: {values(rest)}"
+step("commit and abort transactions")
+
+output, group = f"{topic}-output", f"{topic}-group"
+create(output)
+count, done, n = sum(map(len, expected)), 0, 0
+consumer = read_committed(group)
+consumer.subscribe([topic])
+while done < count:
+    some, deadline = [], time.time() + 30
+    while not some:
+        assert time.time() < deadline, f"{done} of {count} records were read"
+        some = [m for m in consumer.consume(40, 0.5) if not m.error()]
+    producer = transactional(group)  # fences the one before
+    producer.begin_transaction()
+    for m in some:
+        producer.produce(output, m.value(), partition=m.partition())
+    next_offsets = {m.partition(): m.offset() + 1 for m in some}
+    producer.send_offsets_to_transaction([TopicPartition(topic, p, at) for p, at in next_offsets.items()], consumer.consumer_group_metadata(), 30)
+    producer.flush()
+    if aborts(n):
+        producer.abort_transaction(30)
+        for part in consumer.committed([TopicPartition(topic, p) for p in next_offsets], 30):
+            consumer.seek(TopicPartition(topic, part.partition, max(part.offset, 0)))  # and reads again what it has read in vain
+    else:
+        producer.commit_transaction(30)
+        done += len(some)
+    n += 1
+consumer.close()
+for partition in range(PARTITIONS):
+    got = values(committed(output, partition))
+    assert got == expected[partition], f"{output}-{partition}: {got}"
+step("consume, transform and produce")
+
 topic = f"{prefix}-none-plain"
 try:
     create(topic)
@@ -108,13 +213,6 @@ def alter(name, value, operation):
 
 def effective(name):
     return results(admin.describe_configs([resource]))[resource][name].value
-
-
-def wait_until(what, limit=20):
-    deadline = time.time() + limit
-    while not what():
-        assert time.time() < deadline, "still not so after %d s" % limit
-        time.sleep(0.05)
 
 
 alter("segment.bytes", "1000000", AlterConfigOpType.SET)
