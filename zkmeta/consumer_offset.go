@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/gracchus-mq/gracchus/protocol"
@@ -28,9 +29,20 @@ type ConsumerOffset struct {
 	Err    error // set by SetConsumerOffsets, and by ConsumerOffsets, then perhaps a *MalformedError
 }
 
+// inPipeline is how many offsets are read or written at a time: clients may name a
+// quarter of a million, of which each takes a kilobyte while it waits, and makes whatever
+// else the broker asks of ZooKeeper wait.
+const inPipeline = 1000
+
 // ConsumerOffsets reads what a group has committed for each of the partitions,
 // pipelined, and sets all but the partition.
 func (c *Client) ConsumerOffsets(ctx context.Context, group string, list []ConsumerOffset) {
+	for some := range slices.Chunk(list, inPipeline) {
+		c.consumerOffsets(ctx, group, some)
+	}
+}
+
+func (c *Client) consumerOffsets(ctx context.Context, group string, list []ConsumerOffset) {
 	paths := make([]string, len(list))
 	for i := range list {
 		paths[i] = ConsumerOffsetPath(group, list[i].TopicPartition)
@@ -60,6 +72,12 @@ func decodeConsumerOffset(path string, data []byte) (int64, error) {
 // SetConsumerOffsets writes offsets of a group, pipelined, the last one of a partition
 // that is named again, and sets the Err of each.
 func (c *Client) SetConsumerOffsets(ctx context.Context, group string, list []ConsumerOffset) {
+	for some := range slices.Chunk(list, inPipeline) {
+		c.setConsumerOffsets(ctx, group, some)
+	}
+}
+
+func (c *Client) setConsumerOffsets(ctx context.Context, group string, list []ConsumerOffset) {
 	ops := make([]session.Op, len(list))
 	for i := range list {
 		ops[i] = setConsumerOffset(group, &list[i])
