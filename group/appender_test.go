@@ -142,24 +142,34 @@ func TestCommitRefused(t *testing.T) {
 
 // What was not sent when the leadership ended is not sent any more.
 func TestCommitMeetsResignation(t *testing.T) {
-	for _, at := range []int{1, 2} { // before the batch is made, and while it is
+	for _, while := range []string{"the limit is asked for", "the batch is made"} {
 		synctest.Test(t, func(t *testing.T) {
 			log := memlog.New()
 			l := newLab(t, log)
 			defer l.stop()
 			l.leads(1, 5)
 			synctest.Wait()
-			asked := 0
-			log.Asked = func() {
-				if asked++; asked == at {
-					l.c.RoleChanged(role(1, replica.Follower, 6, replica.LeaderAndISR))
+			ended := 0
+			end := func() {
+				ended++
+				l.c.RoleChanged(role(1, replica.Follower, 6, replica.LeaderAndISR))
+			}
+			for _, p := range l.c.led.All() {
+				if while == "the batch is made" {
+					encode := p.appender.Encode
+					p.appender.Encode = func(writes []queued, maxBytes int) (record.Batch, error) {
+						end()
+						return encode(writes, maxBytes)
+					}
+				} else {
+					log.Asked = end
 				}
 			}
 			c := commitOf(groupIn(1), 1)
 			<-l.commit(c)
 			is(t, "commit", c.Offsets[0].Err, kerr.NotCoordinator)
-			if got := batchSizes(log, 1); len(got) > 0 || asked < at {
-				t.Errorf("batches of %v records, asked %d times", got, asked)
+			if got := batchSizes(log, 1); len(got) > 0 || ended != 1 {
+				t.Errorf("while %s: batches of %v records, the leadership has ended %d times", while, got, ended)
 			}
 		})
 	}

@@ -119,7 +119,7 @@ func (c *Coordinator) newPartition(number, epoch int32) *partition {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.appender = statelog.NewAppender(statelog.AppenderConfig[queued]{
 		Log: c.log, Topic: protocol.ConsumerOffsetsTopic, Partition: number, Epoch: epoch,
-		Encode: newEncoder(c.log, number, c.settings.Codec).encode, Timeout: c.settings.CommitTimeout,
+		Encode: newEncoder(c.settings.Codec).encode, Timeout: c.settings.CommitTimeout,
 		Logger: c.logger, Refusals: &c.refusals, Spawn: c.background.Go,
 	})
 	return p

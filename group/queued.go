@@ -45,21 +45,19 @@ func (q queued) Written(base int64, err error) { q.of.written(&q.write, base, er
 // encoder makes batches of writes to one partition. It is used again and again for its
 // buffers.
 type encoder struct {
-	log       statelog.Log
-	partition int32
-	codec     record.Codec
-
+	codec      record.Codec
 	builder    *record.Builder
 	key, value []byte
 }
 
-func newEncoder(log statelog.Log, partition int32, codec record.Codec) *encoder {
-	return &encoder{log: log, partition: partition, codec: codec, builder: record.NewBuilder()}
+func newEncoder(codec record.Codec) *encoder {
+	return &encoder{codec: codec, builder: record.NewBuilder()}
 }
 
 // encode makes a batch, as Kafka does: it has no producer but that of a transaction, and
-// begins with sequence 0 if there are offsets. What would be too large is compressed.
-func (e *encoder) encode(writes []queued) (record.Batch, error) {
+// begins with sequence 0 if there are offsets. What would be larger than maxBytes is
+// compressed.
+func (e *encoder) encode(writes []queued, maxBytes int) (record.Batch, error) {
 	e.builder.Reset()
 	e.builder.SetCodec(e.codec, record.DefaultLevel)
 	sequence := record.NoSequence
@@ -73,7 +71,7 @@ func (e *encoder) encode(writes []queued) (record.Batch, error) {
 	kind := writes[0].Kind()
 	e.builder.SetProducer(kind.ProducerID, kind.Epoch, sequence)
 	e.builder.SetTransactional(kind.ProducerID != record.NoProducerID)
-	if e.codec == record.None && e.builder.Size() > e.log.MaxBatchBytes(e.partition) {
+	if e.codec == record.None && e.builder.Size() > maxBytes {
 		e.builder.SetCodec(record.Zstd, record.DefaultLevel)
 	}
 	return e.builder.Build()

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"math"
 	"os"
 	"reflect"
 	"testing"
 
-	"github.com/gracchus-mq/gracchus/internal/memlog"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/statelog"
@@ -211,7 +211,7 @@ func TestBatchesAreKafkas(t *testing.T) {
 		22: {group: "gone", timeMS: 1795749058782, metadata: &groupWrite{value: gone}},
 		26: {group: "gone", timeMS: 1795749064010, tombstones: all},
 	} {
-		got, err := newEncoder(memlog.New(), 0, record.None).encode([]queued{{write: w}})
+		got, err := newEncoder(record.None).encode([]queued{{write: w}}, math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,8 +36,9 @@ type AppenderConfig[W Write] struct {
 	Topic     string // for messages
 	Partition int32
 	Epoch     int32 // in which leadership began
-	// Encode makes a batch of writes. One call is made at a time.
-	Encode func([]W) (record.Batch, error)
+	// Encode makes a batch of writes, of at most maxBytes if it can. One call is made at a
+	// time.
+	Encode func(writes []W, maxBytes int) (record.Batch, error)
 	// Timeout is how long an acknowledgement is waited for. What comes later is ignored.
 	Timeout  time.Duration
 	Logger   *slog.Logger
@@ -96,12 +97,13 @@ func (a *Appender[W]) Enqueue(background bool, writes ...W) (due, closed bool) {
 
 // Run appends the next batch.
 func (a *Appender[W]) Run() {
-	b := a.take()
+	limit := a.Log.MaxBatchBytes(a.Partition)
+	b := a.take(limit)
 	if b == nil {
 		return
 	}
 	acks := b.writes[0].Kind().Acks
-	records, err := a.Encode(b.writes)
+	records, err := a.Encode(b.writes, limit)
 	if err == nil && !a.send(b) {
 		err = kerr.NotCoordinator
 	}
@@ -119,9 +121,9 @@ func (a *Appender[W]) Run() {
 	}
 }
 
-// take takes what goes into the next batch: as many writes of one kind as it may hold.
-func (a *Appender[W]) take() *batch[W] {
-	limit := a.Log.MaxBatchBytes(a.Partition)
+// take takes what goes into the next batch, of at most limit bytes: as many writes of one
+// kind as it may hold.
+func (a *Appender[W]) take(limit int) *batch[W] {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queue) == 0 { // closed meanwhile

@@ -193,7 +193,7 @@ func newEncoder() *encoder {
 	return e
 }
 
-func (e *encoder) encode(writes []queued) (record.Batch, error) {
+func (e *encoder) encode(writes []queued, _ int) (record.Batch, error) {
 	e.builder.Reset()
 	for _, w := range writes {
 		e.add(w.change)

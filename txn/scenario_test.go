@@ -3,6 +3,7 @@ package txn
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -246,7 +247,7 @@ func encoded(t testing.TB, changes ...*change) record.Batch {
 		writes = append(writes, w)
 		size += w.Size()
 	}
-	b, err := newEncoder().encode(writes)
+	b, err := newEncoder().encode(writes, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
