@@ -29,8 +29,10 @@ const (
 //   - every partition has a leader within session timeout + 3 s;
 //   - no committed offset that was acknowledged is lost or goes back;
 //   - never has a generation of a group two leaders, or a partition two members in it, and
-//     no generation goes back behind one that was stored;
-//   - nobody answers for a group that it does not coordinate;
+//     no generation goes back behind one that was stored, nor is anything accepted from
+//     members of an earlier one;
+//   - nobody answers for a group that it does not coordinate, from the moment on when it
+//     ceases to, or has yet to load;
 //   - every group is stable, with all of its partitions assigned, within session timeout +
 //     rebalance timeout + 5 s.
 //

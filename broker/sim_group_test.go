@@ -198,11 +198,12 @@ func (g *simGroup) joined(q question, generation int32) (reign int32) {
 // synced checks what a member of a generation was assigned, which it has joined in a
 // reign: its leader is the only one, and no partition belongs to two members. What is in
 // the log of a new coordinator may be there no more when the next one comes, if nobody
-// was ever told that it is stored: its generation may come again, as in Kafka.
-func (g *simGroup) synced(q question, joined int32, generation int32, leader, member string, owned []int32) {
+// was ever told that it is stored: its generation may come again, as in Kafka. It returns
+// whether every later coordinator has to know of the generation.
+func (g *simGroup) synced(q question, joined int32, generation int32, leader, member string, owned []int32) (stored bool) {
 	reign := g.answered(q, "sync")
 	if reign == noReign {
-		return
+		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -226,6 +227,7 @@ func (g *simGroup) synced(q question, joined int32, generation int32, leader, me
 // conflict says what of a generation is not as it was told before, "" if nothing.
 func (known *simGeneration) conflict(leader, member string, owned []int32) string {
 	if known.leader != leader {
+	return reign == joined
 		return fmt.Sprintf("it has two leaders, %s and %s", known.leader, leader)
 	}
 	for _, p := range owned {

@@ -30,6 +30,7 @@ type simMember struct {
 	id         string
 	generation int32
 	joined     int32 // the reign in which it was told of its generation
+	before     int32 // the generation before, in which it had the same id, or noGeneration
 	leader     string
 	others     []string // all members, if it leads
 	protocol   string
@@ -74,6 +75,7 @@ func (m *simMember) run(stop <-chan struct{}) {
 			err = m.resume(stop)
 		}
 		if err == nil {
+			m.late()
 			err = m.work(stop)
 		}
 		if err != nil {
@@ -148,6 +150,10 @@ func (m *simMember) join() error {
 		}
 		return err
 	}
+	m.before = noGeneration
+	if m.id == resp.MemberID && m.generation < resp.Generation {
+		m.before = m.generation
+	}
 	m.id, m.generation, m.leader, m.protocol, m.others = resp.MemberID, resp.Generation, resp.LeaderID, *resp.Protocol, nil
 	for _, other := range resp.Members {
 		m.others = append(m.others, other.MemberID)
@@ -156,19 +162,10 @@ func (m *simMember) join() error {
 	return nil
 }
 
-// sync has its assignment told and, if it leads, assigns before that.
+// sync has its assignment told.
 func (m *simMember) sync() error {
-	req := kmsg.NewPtrSyncGroupRequest()
-	req.Group, req.MemberID, req.Generation = m.g.name, m.id, m.generation
-	if m.leader == m.id {
-		req.GroupAssignment = m.assign()
-	}
-	answer, err := m.ask(req, wireSyncGroup, simMemberRebalance+3*time.Second)
+	resp, err := m.askToSync()
 	if err != nil {
-		return err
-	}
-	resp := answer.(*kmsg.SyncGroupResponse)
-	if err := m.explain(resp.ErrorCode); err != nil {
 		return err
 	}
 	m.owned = nil
@@ -182,9 +179,26 @@ func (m *simMember) sync() error {
 			m.owned = append(m.owned, t.Partitions...)
 		}
 	}
-	m.g.synced(m.asked, m.joined, m.generation, m.leader, m.id, m.owned)
+	if !m.g.synced(m.asked, m.joined, m.generation, m.leader, m.id, m.owned) {
+		m.before = noGeneration
+	}
 	m.belongs()
 	return nil
+}
+
+// askToSync assigns, too, if the member leads.
+func (m *simMember) askToSync() (*kmsg.SyncGroupResponse, error) {
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Group, req.MemberID, req.Generation = m.g.name, m.id, m.generation
+	if m.leader == m.id {
+		req.GroupAssignment = m.assign()
+	}
+	answer, err := m.ask(req, wireSyncGroup, simMemberRebalance+3*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	resp := answer.(*kmsg.SyncGroupResponse)
+	return resp, m.explain(resp.ErrorCode)
 }
 
 // assign deals the partitions to the members.
@@ -237,6 +251,39 @@ func (m *simMember) resume(stop <-chan struct{}) error {
 		m.pause(50 * time.Millisecond)
 	}
 	return nil
+}
+
+// noGeneration is what there was before the first.
+const noGeneration = -1
+
+// late has a request come that belongs to the generation before, at times, as one would
+// that was held up. No coordinator that knows of the generation that has been stored since
+// may accept it. What comes of it otherwise does not matter.
+func (m *simMember) late() {
+	if m.before == noGeneration {
+		return
+	}
+	defer func(now int32) { m.generation = now }(m.generation)
+	m.generation = m.before
+	var what string
+	var err error
+	switch m.rnd.IntN(6) {
+	case 0:
+		if len(m.owned) == 0 {
+			return // and would commit nothing
+		}
+		what, err = "commit", m.commit()
+	case 1:
+		what = "sync"
+		_, err = m.askToSync()
+	case 2:
+		what, err = "heartbeat", m.heartbeat()
+	default:
+		return
+	}
+	if err == nil && m.g.answered(m.asked, what) >= m.joined {
+		m.g.s.seen.bad("%s: broker %d has accepted a late %s of generation %d", m.name(), m.asked.broker, what, m.before)
+	}
 }
 
 // work commits and sends heartbeats until it has to join again.
