@@ -106,7 +106,7 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 		s.running.Go(func() { s.observe(p+1, stop) })
 	}
 
-	groups, silence := s.startGroups(stop)
+	silence := s.startGroups(stop)
 
 	rnd := s.random(1)
 	faults := simFaults
@@ -116,15 +116,15 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 	ok := s.settled()
 	for round := 0; ok && round < 2; round++ {
 		s.play(s.schedule(rnd, faults, 12*time.Second))
-		ok = s.settled() && s.stable(groups)
+		ok = s.settled() && s.stable()
 		if ok && !durable {
 			ok = s.losePower(s.brokers[rnd.IntN(3)])
 		}
 	}
 	close(produced)
-	ok = ok && s.stable(groups)
+	ok = ok && s.stable()
 	silence()
-	for _, g := range groups {
+	for _, g := range s.groups {
 		ok = ok && g.checkFinal()
 	}
 	ok = ok && s.within(30*time.Second, "everything is acknowledged", func() bool {
@@ -153,7 +153,7 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 		s.compare(lanes, taps)
 		s.compareOffsets()
 	} else {
-		for _, g := range groups {
+		for _, g := range s.groups {
 			g.noteMembers()
 		}
 		for _, l := range lanes {
@@ -163,7 +163,7 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 			}
 		}
 	}
-	s.report(lanes, groups)
+	s.report(lanes)
 }
 
 func (s *simulation) broker(id int32) bool { return s.brokers[id-1].broker() != nil }
@@ -199,12 +199,12 @@ func endOf(lanes []*lane, partition int32) (end int64) {
 	return end
 }
 
-func (s *simulation) report(lanes []*lane, groups []*simGroup) {
+func (s *simulation) report(lanes []*lane) {
 	batches, commits, generations := 0, 0, 0
 	for _, l := range lanes {
 		batches += l.acknowledged()
 	}
-	for _, g := range groups {
+	for _, g := range s.groups {
 		commits, generations = commits+g.acknowledgedCommits(), generations+len(g.generations)
 	}
 	s.seen.mu.Lock()

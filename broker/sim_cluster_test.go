@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,9 +33,13 @@ type simulation struct {
 	brokers [3]*simBroker // broker i+1
 	clients *simnet.Process
 	seen    *observations
+	groups  []*simGroup
 	running sync.WaitGroup // everything that has to end with the bubble
 
 	abandoned chan struct{} // closed when nobody waits for producers any more
+
+	troubled atomic.Bool  // something has come between brokers and clients
+	healed   atomic.Int64 // when it last was over, Unix nanoseconds
 
 	mu      sync.Mutex
 	history []string
@@ -56,6 +61,9 @@ func newSimulation(t *testing.T, seed uint64, logger *slog.Logger, properties ma
 	s.zk = &simZooKeeper{s: s, store: zkserver.NewMemStore()}
 	s.zk.up()
 	s.clients = s.net.Process(clientMachine)
+	for i, name := range simGroupNames {
+		s.groups = append(s.groups, newSimGroup(s, name, 2+i))
+	}
 	for i := range s.brokers {
 		s.brokers[i] = &simBroker{s: s, id: int32(i + 1), disk: vfs.NewMem(), properties: properties}
 		s.brokers[i].start()
@@ -248,31 +256,46 @@ func (l *life) build() *Broker {
 	return b
 }
 
-// watchRoles has everybody hear of what the broker leads, before the controller can tell it.
+// watchRoles has everybody hear of what the broker leads, before the controller can tell
+// it. Its coordinator of groups has heard before it is asked.
 func (l *life) watchRoles(b *Broker) {
+	l.after(b, "replicas", func() {
+		l.s.seen.begins(l.id)
+		b.parts.replicas.Subscribe(func(e replica.RoleEvent) {
+			if !l.process.Dead() {
+				l.s.seen.took(l.id, e)
+			}
+		})
+	})
+	l.after(b, "groups", func() {
+		b.parts.replicas.Subscribe(func(e replica.RoleEvent) {
+			for _, g := range l.s.groups {
+				if e.Partition == g.home && e.Role == replica.Leader && !l.process.Dead() {
+					g.begins(l.id, b.parts.groups)
+				}
+			}
+		})
+	})
+}
+
+// after has something be done when a phase of the broker has started.
+func (l *life) after(b *Broker, phase string, do func()) {
 	for i := range b.lifecycle.phases {
 		p := &b.lifecycle.phases[i]
-		if p.name != "replicas" {
+		if p.name != phase {
 			continue
 		}
 		start := p.start
 		p.start = func(ctx context.Context) error {
 			err := start(ctx)
 			if err == nil {
-				l.s.seen.begins(l.id)
-				b.parts.replicas.Subscribe(l.tookRole)
+				do()
 			}
 			return err
 		}
 		return
 	}
-	l.s.t.Fatal("a broker has no replicas")
-}
-
-func (l *life) tookRole(e replica.RoleEvent) {
-	if !l.process.Dead() {
-		l.s.seen.took(l.id, e)
-	}
+	l.s.t.Fatalf("a broker has no phase %q", phase)
 }
 
 func (l *life) env() Env {

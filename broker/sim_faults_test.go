@@ -77,6 +77,8 @@ func (s *simulation) heal() {
 	for _, b := range s.brokers {
 		b.start()
 	}
+	s.troubled.Store(false)
+	s.healed.Store(time.Now().UnixNano())
 	s.note("healed")
 }
 
@@ -100,6 +102,11 @@ func (s *simulation) some(rnd *rand.Rand) *simBroker {
 	return s.brokers[any]
 }
 
+// clear says whether nothing has come between brokers and clients since a time.
+func (s *simulation) clear(since time.Time) bool {
+	return !s.troubled.Load() && s.healed.Load() <= since.UnixNano()
+}
+
 // anyLink is one direction between a broker and another machine.
 func (s *simulation) anyLink(rnd *rand.Rand) (from, to string) {
 	b := s.some(rnd)
@@ -110,6 +117,9 @@ func (s *simulation) anyLink(rnd *rand.Rand) (from, to string) {
 		}
 	}
 	from, to = b.name(), others[rnd.IntN(len(others))]
+	if to == clientMachine {
+		s.troubled.Store(true)
+	}
 	if rnd.IntN(2) == 0 {
 		from, to = to, from
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/statelog"
 )
@@ -73,18 +74,16 @@ func newSimGroup(s *simulation, name string, members int) *simGroup {
 
 // startGroups has the members of all groups live until they are silenced, and others ask
 // about the groups until stop is closed.
-func (s *simulation) startGroups(stop <-chan struct{}) (groups []*simGroup, silence func()) {
+func (s *simulation) startGroups(stop <-chan struct{}) (silence func()) {
 	var members sync.WaitGroup
 	quiet := make(chan struct{})
-	for i, name := range simGroupNames {
-		g := newSimGroup(s, name, 2+i)
-		groups = append(groups, g)
+	for i, g := range s.groups {
 		for _, m := range g.members {
 			members.Go(func() { m.run(quiet) })
 		}
 		s.running.Go(func() { g.observe(6000+uint64(i), stop) })
 	}
-	return groups, func() {
+	return func() {
 		close(quiet)
 		members.Wait()
 	}
@@ -114,6 +113,9 @@ func (g *simGroup) ask(broker int32) question {
 func (g *simGroup) answered(q question, what string) int32 {
 	now := g.s.seen.role(q.broker, g.home)
 	if now.changes != q.role.changes {
+		if late := time.Since(now.since); !now.leads && late > simDelay && g.s.clear(now.since) {
+			g.s.seen.bad("%s: broker %d has answered a %s %v after it ceased to coordinate", g.name, q.broker, what, late)
+		}
 		return noReign
 	}
 	if !now.leads {
@@ -125,6 +127,9 @@ func (g *simGroup) answered(q question, what string) int32 {
 	g.answers++
 	return now.epoch
 }
+
+// simDelay is how long an answer is under way at the most, when nothing holds it up.
+const simDelay = 100 * time.Millisecond
 
 // sends returns the serial of a commit that is about to be sent.
 func (g *simGroup) sends(partition int32, offset int64) int {
@@ -222,12 +227,12 @@ func (g *simGroup) synced(q question, joined int32, generation int32, leader, me
 	for _, p := range owned {
 		known.owners[p] = member
 	}
+	return reign == joined
 }
 
 // conflict says what of a generation is not as it was told before, "" if nothing.
 func (known *simGeneration) conflict(leader, member string, owned []int32) string {
 	if known.leader != leader {
-	return reign == joined
 		return fmt.Sprintf("it has two leaders, %s and %s", known.leader, leader)
 	}
 	for _, p := range owned {
@@ -254,16 +259,16 @@ func (g *simGroup) stable(since time.Time) bool {
 }
 
 // stable waits until all groups are. Meanwhile no member leaves or joins of its own will.
-func (s *simulation) stable(groups []*simGroup) bool {
+func (s *simulation) stable() bool {
 	since := time.Now()
-	for _, g := range groups {
+	for _, g := range s.groups {
 		for _, m := range g.members {
 			m.calm.Store(true)
 			defer m.calm.Store(false)
 		}
 	}
 	return s.within(simGroupLimit, "all groups are stable", func() bool {
-		for _, g := range groups {
+		for _, g := range s.groups {
 			if !g.stable(since) {
 				return false
 			}
@@ -331,6 +336,25 @@ func (g *simGroup) observe(who uint64, stop <-chan struct{}) {
 		q := g.ask(broker)
 		if resp, err := w.committed(broker, g.name); err == nil && resp.ErrorCode == 0 {
 			g.fetchedAll(q, resp)
+		}
+	}
+}
+
+// begins asks a broker what is committed at the moment when it begins to coordinate the
+// group, and has yet to load it. A client cannot be so quick: the disk is memory.
+func (g *simGroup) begins(broker int32, c *group.Coordinator) {
+	q := g.ask(broker)
+	var all []protocol.TopicPartition
+	for p := range int32(simPartitions) {
+		all = append(all, simPartition(p))
+	}
+	offsets, err := c.FetchOffsets(nil, g.name, all)
+	if err != nil {
+		return
+	}
+	for _, o := range offsets {
+		if !o.Unstable {
+			g.fetched(q, o.Partition, o.Offset, o.Metadata)
 		}
 	}
 }

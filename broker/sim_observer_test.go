@@ -31,10 +31,11 @@ type simPost struct {
 	partition protocol.TopicPartition
 }
 
-// simRole is what a broker takes itself for, and how often that has changed.
+// simRole is what a broker takes itself for, since when, and how often that has changed.
 type simRole struct {
 	leads   bool
 	epoch   int32
+	since   time.Time
 	changes int
 }
 
@@ -64,7 +65,7 @@ func (o *observations) took(broker int32, e replica.RoleEvent) {
 		o.leadsLocked(broker, simReign{e.Partition, e.Epoch})
 	}
 	post := simPost{broker, e.Partition}
-	o.roles[post] = simRole{leads, e.Epoch, o.roles[post].changes + 1}
+	o.roles[post] = simRole{leads, e.Epoch, time.Now(), o.roles[post].changes + 1}
 }
 
 // begins is told of a broker that has started and has no roles yet.
@@ -73,7 +74,7 @@ func (o *observations) begins(broker int32) {
 	defer o.mu.Unlock()
 	for post, role := range o.roles {
 		if post.broker == broker {
-			o.roles[post] = simRole{changes: role.changes + 1}
+			o.roles[post] = simRole{since: time.Now(), changes: role.changes + 1}
 		}
 	}
 }
