@@ -27,7 +27,8 @@ const (
 //   - never has a partition two leaders in one epoch;
 //   - no latest offset that a client was answered goes back;
 //   - every partition has a leader within session timeout + 3 s;
-//   - no committed offset that was acknowledged is lost or goes back;
+//   - no committed offset that was acknowledged is lost or goes back, and none that was
+//     deleted comes back;
 //   - never has a generation of a group two leaders, or a partition two members in it, and
 //     no generation goes back behind one that was stored, nor is anything accepted from
 //     members of an earlier one;
@@ -113,10 +114,10 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 	if durable {
 		faults = append(faults[:len(faults):len(faults)], powerLosses...)
 	}
-	ok := s.settled()
+	ok := s.settled() && s.deleteOffsets()
 	for round := 0; ok && round < 2; round++ {
 		s.play(s.schedule(rnd, faults, 12*time.Second))
-		ok = s.settled() && s.stable()
+		ok = s.settled() && s.stable() && s.checkDeleted()
 		if ok && !durable {
 			ok = s.losePower(s.brokers[rnd.IntN(3)])
 		}

@@ -40,6 +40,8 @@ const (
 	wireLeaveGroup      = 3
 	wireOffsetCommit    = 7
 	wireOffsetFetch     = 7
+	wireOffsetDelete    = 0
+	wireDeleteGroups    = 1
 )
 
 // open connects to a broker, unless that is the one it is connected to.
