@@ -3,6 +3,8 @@ package replica
 import (
 	"errors"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/commitlog"
@@ -43,6 +45,28 @@ func (l TopicLog) Append(partition, epoch int32, batch record.Batch, acks int16,
 		}
 	}
 	done(r.BaseOffset, nil)
+}
+
+// NotifyCommitted calls done once: with nil when the high watermark has reached what the
+// partition has now, which it does not with fewer replicas than min.insync.replicas asks
+// for, or with an error of Partition.Log or NotifyAt.
+// That may be before NotifyCommitted returns; no lock is held then, and done must not
+// block.
+func (l TopicLog) NotifyCommitted(partition, epoch int32, done func(error)) {
+	log, p, err := l.log(partition)
+	if err != nil {
+		done(err)
+		return
+	}
+	_, there := p.NotifyAt(log.EndOffset(), epoch, func(err error) {
+		if errors.Is(err, kerr.NotEnoughReplicasAfterAppend) {
+			err = nil
+		}
+		done(err)
+	})
+	if there {
+		done(nil)
+	}
 }
 
 // unknownMaxBatch is the largest batch of a partition that is not here: appends to it

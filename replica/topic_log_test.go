@@ -67,6 +67,36 @@ func TestTopicLogAppend(t *testing.T) {
 	appendTo(1, 7, AcksAll).expect(t, 1, 3, nil)
 }
 
+func TestTopicLogNotifyCommitted(t *testing.T) {
+	w := newWorld(t)
+	l := w.replicas.TopicLog(protocol.ConsumerOffsetsTopic)
+	ask := func() *acked {
+		var a acked
+		l.NotifyCommitted(0, 5, func(err error) { a.done(0, err) })
+		return &a
+	}
+	ask().expect(t, 1, 0, kerr.UnknownTopicOrPartition)
+	p := w.leads(offsets0, 5, 1, 2)
+	ask().expect(t, 1, 0, nil) // of nothing
+	mustAppend(t, p, AppendRequest{Origin: record.Coordinator, LedSince: 5, Acks: AcksLeader}, batch(t, 1, 3))
+	waits := ask()
+	waits.expect(t, 0, 0, nil)
+	w.configure(protocol.ConsumerOffsetsTopic, func(cfg *config.Topic) { cfg.MinInsyncReplicas = 2 })
+	offsets0Of := func(c *RoleChange) { c.Partition = offsets0 }
+	w.apply(change(epoch(6), version(6), offsets0Of)) // without broker 2, which is one too few
+	waits.expect(t, 0, 0, nil)
+	log, _ := p.Log()
+	log.AdvanceHighWatermark(3) // as broker 2 would that has fetched just before
+	p.wake(p.role.Load())
+	waits.expect(t, 1, 0, nil)
+	w.configure(protocol.ConsumerOffsetsTopic, func(*config.Topic) {})
+	mustAppend(t, w.leads(offsets0, 7, 1, 2), AppendRequest{Origin: record.Coordinator, LedSince: 5, Acks: AcksLeader}, batch(t, 1, 3))
+	cut := ask()
+	w.apply(change(epoch(8), version(8), leader(2), offsets0Of))
+	cut.expect(t, 1, 0, kerr.NotLeaderForPartition)
+	ask().expect(t, 1, 0, kerr.NotLeaderForPartition)
+}
+
 func TestTopicLogRead(t *testing.T) {
 	w := newWorld(t)
 	p := w.leads(offsets0, 5, 1, 2)

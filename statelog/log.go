@@ -27,6 +27,23 @@ type Log interface {
 	// first record at or after from, at least one, about maxBytes, and none from end
 	// on. At the end it appends nothing.
 	Read(dst []byte, partition int32, from, end int64, maxBytes int32) ([]byte, error)
+	// NotifyCommitted calls done once, when all in-sync replicas have what the partition
+	// has now, and as many as it asks for, or with an error: always if this broker, which leads the partition since
+	// epoch, ceases to. It may do so before it returns, and holds no locks then.
+	NotifyCommitted(partition, epoch int32, done func(error))
+}
+
+// AwaitCommitted waits until nothing that a partition has now can be lost to another
+// leader. Errors are those of Log.NotifyCommitted, and ctx's.
+func AwaitCommitted(ctx context.Context, log Log, partition, epoch int32) error {
+	done := make(chan error, 1)
+	log.NotifyCommitted(partition, epoch, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // ReadAll has add see every entry that a partition has now, in order: a batch or, of the

@@ -299,3 +299,35 @@ func TestLoad(t *testing.T) {
 		}
 	})
 }
+
+// What a new leader finds at the end of the log may be there and nowhere else: another
+// could come who decides the transaction otherwise. So it waits with the markers, and
+// tells nobody of the decision.
+func TestLoadOfWhatIsNotCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, b, x := memlog.New(), newBrokers(), idIn(1)
+		b.leads(1, "t-0")
+		log.Put(1, encoded(t, &change{id: x, to: value{producerID: 7, epoch: 3, timeoutMS: 1, state: PrepareCommit, partitions: partitionsNamed("t-0")}, timeMS: 1}))
+		log.Hold(true)
+		l := newLab(t, log, b)
+		defer l.stop()
+		l.leads(1, 1)
+		synctest.Wait()
+		l.expect(x, "COORDINATOR_LOAD_IN_PROGRESS")
+		is(t, "end", <-l.end(x, 7, 3, true), kerr.CoordinatorLoadInProgress)
+		if m := b.in("t-0"); m != "" {
+			t.Errorf("t-0 has %q", m)
+		}
+		l.follows(1, 2) // the leadership ends before
+		log.Acknowledge(errNotCoordinator, true)
+		l.leads(1, 3)
+		synctest.Wait()
+		l.expect(x, "COORDINATOR_LOAD_IN_PROGRESS")
+		log.Acknowledge(nil, false)
+		synctest.Wait()
+		l.expect(x, "CompleteCommit 7/3")
+		if m := b.in("t-0"); m != "commit 7/3" {
+			t.Errorf("t-0 has %q", m)
+		}
+	})
+}

@@ -143,6 +143,19 @@ func (l *Log) Append(n, epoch int32, batch record.Batch, acks int16, done func(i
 	}
 }
 
+// NotifyCommitted is that of statelog.Log: it is held as appends are.
+func (l *Log) NotifyCommitted(n, epoch int32, done func(error)) {
+	l.mu.Lock()
+	hold := l.hold
+	if hold {
+		l.held = append(l.held, done)
+	}
+	l.mu.Unlock()
+	if !hold {
+		done(nil)
+	}
+}
+
 // MaxBatchBytes is that of statelog.Log.
 func (l *Log) MaxBatchBytes(int32) int {
 	if l.Asked != nil {
