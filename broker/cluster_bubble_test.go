@@ -85,10 +85,10 @@ func simulate(t *testing.T, seed uint64, logger *slog.Logger) {
 		properties["offsets.topic.segment.bytes"] = "4000"
 	}
 
-	s := newSimulation(t, seed, logger, properties)
+	s := newSimulation(t, 3, seed, logger, properties)
 	up := s.within(startLimit, "all brokers run", func() bool { return s.broker(1) && s.broker(2) && s.broker(3) })
 	creator := wire{process: s.clients}
-	if err := createSimTopic(&creator, configs); up && err != nil {
+	if err := createSimTopic(&creator, simTopic, 3, configs); up && err != nil {
 		s.seen.bad("create the topic: %v", err)
 	}
 	creator.close()

@@ -17,6 +17,11 @@ import (
 
 // within waits until something is so, no longer than it may take, and says how long it took.
 func (s *simulation) within(limit time.Duration, what string, is func() bool) bool {
+	return s.withinEvery(20*time.Millisecond, limit, what, is)
+}
+
+// withinEvery looks that often.
+func (s *simulation) withinEvery(interval, limit time.Duration, what string, is func() bool) bool {
 	began := time.Now()
 	for !is() {
 		if time.Since(began) > limit {
@@ -24,7 +29,7 @@ func (s *simulation) within(limit time.Duration, what string, is func() bool) bo
 			s.noteViews()
 			return false
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(interval)
 	}
 	s.note("%s after %v", what, time.Since(began))
 	return true
@@ -40,7 +45,7 @@ func (s *simulation) noteViews() {
 		}
 		epoch, active := b.parts.controller.Active()
 		s.note("broker %d: controller %v (epoch %d), registered in epoch %d", m.id, active, epoch, b.parts.registration.Epoch())
-		for _, p := range simReplicated() {
+		for _, p := range s.replicated {
 			if found, ok := b.parts.view.Snapshot().Partition(p); ok {
 				s.note("  partition %v: leader %d in epoch %d, in sync %v, version %d, %d bytes here", p, found.Leader, found.LeaderEpoch, found.ISR, found.PartitionEpoch, len(logOf(m.disk, p)))
 			}
@@ -66,7 +71,7 @@ func (b *simBroker) says(is func(*cluster.Partition) bool) bool {
 	if running == nil {
 		return false
 	}
-	for _, p := range simReplicated() {
+	for _, p := range b.s.replicated {
 		if found, ok := running.parts.view.Snapshot().Partition(p); !ok || !is(found) {
 			return false
 		}
@@ -75,7 +80,7 @@ func (b *simBroker) says(is func(*cluster.Partition) bool) bool {
 }
 
 func led(p *cluster.Partition) bool    { return p.Leader > 0 }
-func inSync(p *cluster.Partition) bool { return p.Leader > 0 && len(p.ISR) == 3 }
+func inSync(p *cluster.Partition) bool { return p.Leader > 0 && len(p.ISR) == len(p.Replicas) }
 
 // settled waits until the healed cluster is as it should be.
 func (s *simulation) settled() bool {

@@ -113,11 +113,14 @@ func (w *wire) ask(broker int32, req kmsg.Request, version int16, patience time.
 // placed is who leads a partition, as a broker said.
 type placed struct{ leader, epoch int32 }
 
-// leaders asks a broker who leads which partition.
-func (w *wire) leaders(broker int32) ([]placed, error) {
+// leaders asks a broker who leads which partition of the topic of the simulation.
+func (w *wire) leaders(broker int32) ([]placed, error) { return w.leadersOf(broker, simTopic) }
+
+// leadersOf is leaders for any topic that createSimTopic has made.
+func (w *wire) leadersOf(broker int32, name string) ([]placed, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	topic := kmsg.NewMetadataRequestTopic()
-	topic.Topic = kmsg.StringPtr(simTopic)
+	topic.Topic = kmsg.StringPtr(name)
 	req.Topics = append(req.Topics, topic)
 	answer, err := w.ask(broker, req, wireMetadata, 2*time.Second)
 	if err != nil {
@@ -175,8 +178,18 @@ type placedEnd struct {
 
 // coordinator asks a broker who coordinates a group.
 func (w *wire) coordinator(broker int32, group string) (int32, error) {
+	return w.coordinatorOf(broker, groupKey, group)
+}
+
+// Types of what has a coordinator.
+const (
+	groupKey int8 = iota
+	transactionKey
+)
+
+func (w *wire) coordinatorOf(broker int32, kind int8, key string) (int32, error) {
 	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.CoordinatorKey = group
+	req.CoordinatorType, req.CoordinatorKey = kind, key
 	answer, err := w.ask(broker, req, wireFindCoordinator, 2*time.Second)
 	if err != nil {
 		return 0, err
@@ -206,17 +219,18 @@ func offsetFetch(group string) *kmsg.OffsetFetchRequest {
 	return req
 }
 
-// createSimTopic makes the topic of the simulation. Partition p is led by broker p+1.
-func createSimTopic(w *wire, configs map[string]string) error {
+// createSimTopic makes a topic of which every broker has a replica of each partition. Of
+// three brokers, p+1 leads partition p.
+func createSimTopic(w *wire, name string, brokers int32, configs map[string]string) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 10_000
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = simTopic, -1, -1
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, -1, -1
 	for p := range int32(simPartitions) {
 		a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
 		a.Partition = p
-		for i := range int32(3) {
-			a.Replicas = append(a.Replicas, 1+(p+i)%3)
+		for i := range brokers {
+			a.Replicas = append(a.Replicas, 1+(p+i)%brokers)
 		}
 		topic.ReplicaAssignment = append(topic.ReplicaAssignment, a)
 	}
@@ -224,7 +238,7 @@ func createSimTopic(w *wire, configs map[string]string) error {
 		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: name, Value: &value})
 	}
 	req.Topics = append(req.Topics, topic)
-	for broker := range int32(3) { // one of them is the controller
+	for broker := range brokers { // one of them is the controller
 		resp, err := w.ask(broker+1, req, wireCreateTopics, 15*time.Second)
 		if err == nil {
 			err = kerr.ErrorForCode(resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode)

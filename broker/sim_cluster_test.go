@@ -21,20 +21,22 @@ import (
 	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
 )
 
-// simulation is a cluster of three brokers, a ZooKeeper and clients, each on a machine
-// of its own, in one synctest bubble.
+// simulation is a cluster of brokers, a ZooKeeper and clients, each on a machine of its
+// own, in one synctest bubble.
 type simulation struct {
-	t       *testing.T
-	net     *simnet.Network
-	seed    uint64
-	began   time.Time
-	logger  *slog.Logger
-	zk      *simZooKeeper
-	brokers [3]*simBroker // broker i+1
-	clients *simnet.Process
-	seen    *observations
-	groups  []*simGroup
-	running sync.WaitGroup // everything that has to end with the bubble
+	t          *testing.T
+	net        *simnet.Network
+	seed       uint64
+	began      time.Time
+	logger     *slog.Logger
+	zk         *simZooKeeper
+	brokers    []*simBroker // broker i+1
+	clients    *simnet.Process
+	seen       *observations
+	groups     []*simGroup
+	replicated []protocol.TopicPartition // each on all brokers
+	failpoint  failpoint
+	running    sync.WaitGroup // everything that has to end with the bubble
 
 	abandoned chan struct{} // closed when nobody waits for producers any more
 
@@ -55,9 +57,12 @@ func brokerMachine(id int32) string { return fmt.Sprint("broker-", id) }
 
 const simSessionTimeout = 6 * time.Second
 
-func newSimulation(t *testing.T, seed uint64, logger *slog.Logger, properties map[string]string) *simulation {
+func newSimulation(t *testing.T, brokers int, seed uint64, logger *slog.Logger, properties map[string]string) *simulation {
 	t.Helper()
-	s := &simulation{t: t, net: simnet.New(seed), seed: seed, began: time.Now(), logger: logger, seen: newObservations(), abandoned: make(chan struct{})}
+	s := &simulation{
+		t: t, net: simnet.New(seed), seed: seed, began: time.Now(), logger: logger, seen: newObservations(), abandoned: make(chan struct{}),
+		brokers: make([]*simBroker, brokers), replicated: simReplicated(),
+	}
 	s.zk = &simZooKeeper{s: s, store: zkserver.NewMemStore()}
 	s.zk.up()
 	s.clients = s.net.Process(clientMachine)
@@ -300,7 +305,7 @@ func (l *life) after(b *Broker, phase string, do func()) {
 
 func (l *life) env() Env {
 	return Env{
-		FS: l.disk,
+		FS: failpointDisk{l.disk, l},
 		Listen: func(_ context.Context, address string) (net.Listener, error) {
 			return l.process.Listen(address)
 		},
@@ -320,7 +325,7 @@ func (l *life) env() Env {
 // simOffsetsPartitions is how many partitions __consumer_offsets has.
 const simOffsetsPartitions = 3
 
-// simReplicated are the partitions of the cluster, each on all brokers.
+// simReplicated are the partitions of a cluster that lives through random faults.
 func simReplicated() (all []protocol.TopicPartition) {
 	for p := range int32(simPartitions) {
 		all = append(all, simPartition(p))

@@ -84,7 +84,7 @@ func (s *simulation) heal() {
 
 // some chooses a broker: the controller, the leader of some partition, or any.
 func (s *simulation) some(rnd *rand.Rand) *simBroker {
-	partitions := simReplicated()
+	partitions := s.replicated
 	kind, partition, any := rnd.IntN(3), partitions[rnd.IntN(len(partitions))], rnd.IntN(len(s.brokers))
 	for _, m := range s.brokers {
 		b := m.broker()
