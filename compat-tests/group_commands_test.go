@@ -180,7 +180,7 @@ func groupsForCommands(t *testing.T, b *harness.Broker) (settle func()) {
 type tools struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	in  io.Writer
+	in  io.WriteCloser
 	out *bufio.Reader
 }
 
@@ -198,11 +198,15 @@ func startTools(t *testing.T) *tools {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		in.Close()
-		_ = cmd.Wait()
-	})
-	return &tools{t, cmd, in, bufio.NewReader(out)}
+	k := &tools{t, cmd, in, bufio.NewReader(out)}
+	t.Cleanup(k.end)
+	return k
+}
+
+// end ends it, if it has not ended yet.
+func (k *tools) end() {
+	k.in.Close()
+	_ = k.cmd.Wait()
 }
 
 // run runs a tool and returns what it says, its exit code at last.

@@ -72,9 +72,19 @@ func (p *rawProducer) batch(seq int32, from, to int) []byte {
 		for _, h := range r.Headers {
 			k.Headers = append(k.Headers, kmsg.Header{Key: h.Key, Value: h.Value})
 		}
-		k.Length = int32(len(k.AppendTo(nil)) - 1) // a length of 0 takes one byte
-		b.Records = k.AppendTo(b.Records)
+		b.Records = appendRecord(b.Records, k)
 	}
+	return sealed(b)
+}
+
+// appendRecord appends a record with its length.
+func appendRecord(to []byte, r kmsg.Record) []byte {
+	r.Length = int32(len(r.AppendTo(nil)) - 1) // a length of 0 takes one byte
+	return r.AppendTo(to)
+}
+
+// sealed is a batch with its length and its checksum.
+func sealed(b kmsg.RecordBatch) []byte {
 	raw := b.AppendTo(nil)
 	const upToLength, upToCRC = 12, 21
 	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-upToLength))

@@ -67,7 +67,7 @@ type groupsLedger struct {
 	described     []string
 	stable, other *bareGroup
 	written       int // records in the topic, as many in each partition
-	open          *transaction
+	open          *bareProducer
 }
 
 // turn starts a broker, checks what is there and changes it.
@@ -168,7 +168,7 @@ func (g *groupsLedger) change(t *testing.T, b *harness.Broker) {
 		})
 	})
 
-	if !g.old && hasTransactions(t, b) {
+	if !g.old {
 		g.transactions(t, b)
 	}
 	g.compact(t, b)
@@ -274,11 +274,15 @@ func (g *groupsLedger) transactions(t *testing.T, b *harness.Broker) {
 	t.Helper()
 	client := franz(t, b)
 	defer client.Close()
-	ctx := within(t, 30*time.Second)
 	if g.open != nil {
-		g.open.end(ctx, t, client, true)
+		g.open.end(t, client, true)
 	}
-	begin(ctx, t, client, "committed", fmt.Sprintf("in-transaction-%d", g.turns), int64(g.turns)).end(ctx, t, client, true)
-	begin(ctx, t, client, "aborted", fmt.Sprintf("in-transaction-%d", g.turns), -1).end(ctx, t, client, false)
-	g.open = begin(ctx, t, client, "open", inOpenTransaction, int64(g.turns))
+	begin := func(id, group string, offset int) *bareProducer {
+		p := newBareProducer(t, client, id, 15*time.Minute)
+		p.commitOffset(t, client, group, groupsTopic, int64(offset))
+		return p
+	}
+	begin("committed", fmt.Sprintf("in-transaction-%d", g.turns), g.turns).end(t, client, true)
+	begin("aborted", fmt.Sprintf("in-transaction-%d", g.turns), -1).end(t, client, false)
+	g.open = begin("open", inOpenTransaction, g.turns)
 }
