@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -114,6 +115,7 @@ func (l *transactionsLedger) takeUp(t *testing.T, client *kgo.Client) {
 	l.end(l.ending, l.ending.committed)
 	awaitTransaction(t, client, l.slow.name, "CompleteAbort")
 	l.end(l.slow, false)
+	l.markedAgain(t, client)
 	l.refused(t, client, l.slow)
 	compareLines(t, "transactional ids", l.describe(t, client), l.described)
 	l.check(t, client)
@@ -234,6 +236,30 @@ func (l *transactionsLedger) end(p *takenTransaction, commit bool) {
 	p.ended, p.committed = true, commit
 	for partition := range maps.Keys(p.partitions) {
 		l.lines[partition].end++
+	}
+}
+
+// markedAgain takes note of markers that are there twice: of the transactions that were
+// ending when the broker stopped, the next one does not know which partitions have theirs.
+func (l *transactionsLedger) markedAgain(t *testing.T, client *kgo.Client) {
+	t.Helper()
+	listed, err := kadm.NewClient(client).ListEndOffsets(within(t, 20*time.Second), takenTopic)
+	if err != nil || listed.Error() != nil {
+		t.Fatal(err, listed.Error())
+	}
+	for partition := range int32(takenPartitions) {
+		line := &l.lines[partition]
+		end, _ := listed.Lookup(takenTopic, partition)
+		most := 0
+		for _, p := range []*takenTransaction{l.ending, l.slow} {
+			if p.partitions[partition] {
+				most++
+			}
+		}
+		if twice := end.Offset - line.end; twice < 0 || twice > int64(most) {
+			t.Fatalf("partition %d ends at %d, not at %d", partition, end.Offset, line.end)
+		}
+		line.end = end.Offset
 	}
 }
 
