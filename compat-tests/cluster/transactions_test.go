@@ -40,7 +40,7 @@ const transactionsTopic = "__transaction_state"
 //
 // The first two brokers that are struck coordinate transactions: one is killed, one is
 // paused until another has taken over. CLUSTER_FAULTS says how many faults of brokers
-// there are (2), with four workers killed before each; CLUSTER_TRANSACTIONS how many
+// there are (2), with five workers killed before each; CLUSTER_TRANSACTIONS how many
 // transactions there have to be (0: no matter), CLUSTER_SEED repeats a run.
 func TestTransactions(t *testing.T) {
 	faults := harness.FromEnvironment(t, "CLUSTER_FAULTS", 2)
@@ -66,7 +66,7 @@ func TestTransactions(t *testing.T) {
 	}
 	w.getOn()
 	for n, kind := range w.kinds(faults) {
-		for range 4 {
+		for range 5 {
 			w.killWorker()
 		}
 		f := w.draw(kind)
