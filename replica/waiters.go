@@ -35,9 +35,11 @@ type waiter struct {
 // kerr.NotLeaderForPartition if this broker has stopped leading since, KafkaStorageError if the
 // directory failed, UnknownTopicOrPartition if the partition was deleted, or
 // NotEnoughReplicasAfterAppend if the records are committed and fewer replicas
-// have them than min.insync.replicas asks for. It must not block. cancel ends the
-// wait; if notify has not been called when it returns, it will not be.
-func (p *Partition) NotifyAt(offset int64, epoch int32, notify func(error)) (cancel func(), done bool) {
+// have them than min.insync.replicas asks for. It must not block.
+//
+// cancel ends the wait, and reports whether it did: if so, notify is never
+// called. If not, notify has been called or is about to be, by another goroutine.
+func (p *Partition) NotifyAt(offset int64, epoch int32, notify func(error)) (cancel func() bool, done bool) {
 	r := p.role.Load()
 	if r.ledSince(epoch) && r.log.HighWatermark() >= offset {
 		return nil, true // the common case, without a lock
@@ -60,15 +62,17 @@ func (p *Partition) NotifyAt(offset int64, epoch int32, notify func(error)) (can
 	if err != nil {
 		notify(err)
 	}
-	return func() { p.waiters.cancel(entry) }, false
+	return func() bool { return p.waiters.cancel(entry) }, false
 }
 
-func (w *waiters) cancel(entry *waiter) {
+func (w *waiters) cancel(entry *waiter) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if entry.index >= 0 {
-		heap.Remove(&w.queue, entry.index)
+	if entry.index < 0 {
+		return false
 	}
+	heap.Remove(&w.queue, entry.index)
+	return true
 }
 
 // wake completes the produces that the high watermark has reached.

@@ -29,7 +29,7 @@ type partitionWait struct {
 	codeAt int // where in the reply its error code stands
 	code   int16
 	done   bool
-	cancel func()
+	cancel func() bool
 }
 
 // add waits for a partition's high watermark to reach offset. It reports false
@@ -84,7 +84,7 @@ func (w *produceWait) complete(i int, err error) {
 // expire answers with a time-out for those that are not complete: their records
 // are in the log, and may yet be replicated.
 func (w *produceWait) expire() {
-	var cancels []func()
+	var cancels []func() bool
 	w.mu.Lock()
 	if !w.released {
 		for i := range w.partitions {
