@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/gracchus-mq/gracchus/broker/server"
 )
 
@@ -31,4 +33,10 @@ func await[T any](ctx context.Context, r *server.Request, stopped T, ask func(re
 	case <-ctx.Done():
 		return stopped, ctx.Err()
 	}
+}
+
+// awaitError is await for what has nothing to say but whether it failed: the coordinator
+// is another one soon, when this broker stops.
+func awaitError(ctx context.Context, r *server.Request, ask func(reply func(error))) (failed, err error) {
+	return await(ctx, r, error(kerr.NotCoordinator), ask)
 }

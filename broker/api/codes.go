@@ -60,3 +60,21 @@ func message(err error) *string {
 
 // stringPtr is for the nullable strings of responses.
 func stringPtr(s string) *string { return &s }
+
+// olderFenced is what a code is in versions that do not have PRODUCER_FENCED.
+func olderFenced(code int16) int16 {
+	if code == kerr.ProducerFenced.Code {
+		return kerr.InvalidProducerEpoch.Code
+	}
+	return code
+}
+
+// transactionCode is the code of an error of AddPartitionsToTxn, AddOffsetsToTxn or
+// EndTxn in a version.
+func (c codes) transactionCode(version int16, err error) int16 {
+	code := c.of(err)
+	if version < 2 {
+		code = olderFenced(code)
+	}
+	return code
+}

@@ -50,10 +50,7 @@ func (h *describeProducers) handle(_ context.Context, _ *server.Request, req *km
 
 // producers are those of a partition that this broker has, whoever leads it.
 func (h *describeProducers) producers(view *cluster.Snapshot, tp protocol.TopicPartition) ([]producerstate.Producer, error) {
-	if _, exists := view.Partition(tp); !exists {
-		return nil, kerr.UnknownTopicOrPartition
-	}
-	part, err := h.replicas.Partition(tp)
+	part, err := hostedPartition(view, h.replicas, tp)
 	if err != nil {
 		return nil, err
 	}

@@ -68,27 +68,3 @@ func (h *initProducerID) transactional(ctx context.Context, r *server.Request, r
 	stopped := txn.InitResult{ProducerID: txn.NoProducerID, Epoch: txn.NoEpoch, Err: kerr.NotCoordinator}
 	return await(ctx, r, stopped, func(reply func(txn.InitResult)) { h.txns.InitProducerID(q, reply) })
 }
-
-// awaitError is await for what has nothing to say but whether it failed: the coordinator
-// is another one soon, when this broker stops.
-func awaitError(ctx context.Context, r *server.Request, ask func(reply func(error))) (failed, err error) {
-	return await(ctx, r, error(kerr.NotCoordinator), ask)
-}
-
-// olderFenced is what a code is in versions that do not have PRODUCER_FENCED.
-func olderFenced(code int16) int16 {
-	if code == kerr.ProducerFenced.Code {
-		return kerr.InvalidProducerEpoch.Code
-	}
-	return code
-}
-
-// transactionCode is the code of an error of AddPartitionsToTxn, AddOffsetsToTxn or
-// EndTxn in a version.
-func (c codes) transactionCode(version int16, err error) int16 {
-	code := c.of(err)
-	if version < 2 {
-		code = olderFenced(code)
-	}
-	return code
-}

@@ -58,21 +58,26 @@ func (h *offsetCommit) commit(req *kmsg.OffsetCommitRequest) *group.Commit {
 		}
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			if _, exists := topic.Partition(p.Partition); !exists {
-				continue
-			}
-			o := group.CommitOffset{
-				Topic: topic.Name, Partition: p.Partition,
-				Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, ExpireMS: expireMS,
+			addIfExists(c, topic, p.Metadata, group.CommitOffset{
+				Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, ExpireMS: expireMS,
 				CommitMS: p.Timestamp, // group.NoTime in all versions but 1
-			}
-			if p.Metadata != nil {
-				o.Metadata = *p.Metadata
-			}
-			c.Offsets = append(c.Offsets, o)
+			})
 		}
 	}
 	return c
+}
+
+// addIfExists adds the offset of a partition of a topic to a commit, if there is such a
+// partition.
+func addIfExists(c *group.Commit, topic *cluster.Topic, metadata *string, o group.CommitOffset) {
+	if _, exists := topic.Partition(o.Partition); !exists {
+		return
+	}
+	o.Topic = topic.Name
+	if metadata != nil {
+		o.Metadata = *metadata
+	}
+	c.Offsets = append(c.Offsets, o)
 }
 
 // awaitCommit has the coordinator commit, and waits until the offsets are in the log, which
@@ -89,12 +94,26 @@ func awaitCommit(ctx context.Context, groups *group.Coordinator, c *group.Commit
 	}
 }
 
-// response says for each partition of the request what came of it. Those in c are in
-// the request's order, those left out that do not exist.
+// commitOutcomes are the offsets of a commit that is done, whose errors are asked for
+// partition by partition, in the request's order.
+type commitOutcomes []group.CommitOffset
+
+// next is what came of the next partition of the request: those that do not exist were
+// left out of the commit.
+func (o *commitOutcomes) next(topic string, partition int32) error {
+	if len(*o) == 0 || (*o)[0].Partition != partition || (*o)[0].Topic != topic {
+		return kerr.UnknownTopicOrPartition
+	}
+	err := (*o)[0].Err
+	*o = (*o)[1:]
+	return err
+}
+
+// response says for each partition of the request what came of it.
 func (h *offsetCommit) response(req *kmsg.OffsetCommitRequest, c *group.Commit) *kmsg.OffsetCommitResponse {
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, len(req.Topics))
-	outcomes := c.Offsets
+	outcomes := commitOutcomes(c.Offsets)
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		out := &resp.Topics[i]
@@ -103,11 +122,7 @@ func (h *offsetCommit) response(req *kmsg.OffsetCommitRequest, c *group.Commit) 
 		for j := range t.Partitions {
 			p := &out.Partitions[j]
 			p.Partition = t.Partitions[j].Partition
-			p.ErrorCode = kerr.UnknownTopicOrPartition.Code
-			if len(outcomes) > 0 && outcomes[0].Partition == p.Partition && outcomes[0].Topic == t.Topic {
-				p.ErrorCode = h.codes.of(outcomes[0].Err)
-				outcomes = outcomes[1:]
-			}
+			p.ErrorCode = h.codes.of(outcomes.next(t.Topic, p.Partition))
 		}
 	}
 	return resp

@@ -54,17 +54,9 @@ func (h *txnOffsetCommit) commit(req *kmsg.TxnOffsetCommitRequest) *group.Commit
 		}
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			if _, exists := topic.Partition(p.Partition); !exists {
-				continue
-			}
-			o := group.CommitOffset{
-				Topic: topic.Name, Partition: p.Partition,
-				Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, ExpireMS: group.NoExpiry, CommitMS: group.NoTime,
-			}
-			if p.Metadata != nil {
-				o.Metadata = *p.Metadata
-			}
-			c.Offsets = append(c.Offsets, o)
+			addIfExists(c, topic, p.Metadata, group.CommitOffset{
+				Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, ExpireMS: group.NoExpiry, CommitMS: group.NoTime,
+			})
 		}
 	}
 	return c
@@ -104,12 +96,11 @@ func (h *txnOffsetCommit) verify(ctx context.Context, version int16, req *kmsg.T
 	return unverified(asked[0].Err, version >= firstAbortableCommit)
 }
 
-// response says for each partition of the request what came of it. Those in c are in
-// the request's order, those left out that do not exist.
+// response says for each partition of the request what came of it.
 func (h *txnOffsetCommit) response(version int16, req *kmsg.TxnOffsetCommitRequest, c *group.Commit) *kmsg.TxnOffsetCommitResponse {
 	resp := kmsg.NewPtrTxnOffsetCommitResponse()
 	resp.Topics = make([]kmsg.TxnOffsetCommitResponseTopic, len(req.Topics))
-	outcomes := c.Offsets
+	outcomes := commitOutcomes(c.Offsets)
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		out := &resp.Topics[i]
@@ -118,11 +109,7 @@ func (h *txnOffsetCommit) response(version int16, req *kmsg.TxnOffsetCommitReque
 		for j := range t.Partitions {
 			p := &out.Partitions[j]
 			p.Partition = t.Partitions[j].Partition
-			p.ErrorCode = kerr.UnknownTopicOrPartition.Code
-			if len(outcomes) > 0 && outcomes[0].Partition == p.Partition && outcomes[0].Topic == t.Topic {
-				p.ErrorCode = h.code(version, outcomes[0].Err)
-				outcomes = outcomes[1:]
-			}
+			p.ErrorCode = h.code(version, outcomes.next(t.Topic, p.Partition))
 		}
 	}
 	return resp

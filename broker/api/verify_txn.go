@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -33,9 +34,7 @@ const maxVerified = 1000
 // not known: kerr.TransactionAbortable and those of txn.Coordinator.Verify, and
 // kerr.NetworkException for a coordinator that does not answer.
 func (v *verifyTxn) ask(ctx context.Context, id string, producerID int64, epoch int16, partitions []txn.Verified) {
-	for rest := partitions; len(rest) > 0; {
-		some := rest[:min(len(rest), maxVerified)]
-		rest = rest[len(some):]
+	for some := range slices.Chunk(partitions, maxVerified) {
 		if err := v.askOnce(ctx, id, producerID, epoch, some); err != nil {
 			for i := range some {
 				some[i].Err = err
