@@ -12,7 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 	"github.com/gracchus-mq/gracchus/compat-tests/load"
@@ -48,14 +47,15 @@ func TestGroups(t *testing.T) {
 	faults := harness.FromEnvironment(t, "CLUSTER_FAULTS", 2)
 	seed := harness.FromEnvironment(t, "CLUSTER_SEED", int(rand.Int32()))
 	t.Logf("CLUSTER_SEED=%d", seed)
-	w := &groupWorld{world: world{t: t, zookeeper: harness.StartZooKeeper(t), random: rand.New(rand.NewPCG(uint64(seed), 1)), topic: "read"}}
+	w := &groupWorld{}
+	w.world = world{t: t, zookeeper: harness.StartZooKeeper(t), random: rand.New(rand.NewPCG(uint64(seed), 1)), topic: "read"}
 	w.cluster = harness.StartCluster(t, harness.ClusterOptions{Own: w.zookeeper, Properties: []string{
 		"replica.lag.time.max.ms=3000", "group.min.session.timeout.ms=1000",
 		"offsets.topic.replication.factor=3", fmt.Sprintf("offsets.topic.num.partitions=%d", faultPartitions),
 	}})
 	w.client = client(t, w.cluster.Addrs(), kgo.RequestTimeoutOverhead(time.Second))
 	create(t, w.client, w.topic, faultPartitions, 3, map[string]*string{"min.insync.replicas": text("2")})
-	eventually(t, 20*time.Second, "the groups have a coordinator", func() bool { return w.coordinatorOf(ledgerGroup) > 0 })
+	eventually(t, 20*time.Second, "the groups have a coordinator", func() bool { return w.coordinatorOf(groupKey, ledgerGroup) > 0 })
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -93,7 +93,7 @@ func TestGroups(t *testing.T) {
 	}
 	w.committed("everything that was produced", regroup)
 	w.exact()
-	eventually(t, time.Minute, "every replica is in sync", func() bool { return w.watches[0].allInSync() && w.watches[1].allInSync() })
+	eventually(t, time.Minute, "every replica is in sync", w.allInSync)
 	stop()
 	watching.Wait()
 	for _, watch := range w.watches {
@@ -109,9 +109,7 @@ func TestGroups(t *testing.T) {
 
 // groupWorld is the world of groups.
 type groupWorld struct {
-	world
-	client    *kgo.Client
-	watches   []*watch // of the topic that is read, and of __consumer_offsets
+	coordinatedWorld
 	ledger    *ledger
 	producers []*load.Producer
 	groups    []*consumers
@@ -129,23 +127,15 @@ func (w *groupWorld) startGroups() []*consumers {
 	return w.groups
 }
 
-// kinds are the kinds of so many faults: a death and a long absence first, in either
-// order, and then any, "".
-func (w *groupWorld) kinds(n int) []string {
-	kinds := []string{"is killed", "is paused"}
-	w.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
-	return append(kinds, make([]string, max(n-len(kinds), 0))...)[:n]
-}
-
 // draw chooses a group, and a fault of that kind for its coordinator.
 func (w *groupWorld) draw(kind string) fault {
 	names := []string{"eager", "cooperative", "sarama", ledgerGroup}
 	name := names[w.random.IntN(len(names))]
 	of := "the coordinator of " + name
-	all := onBroker(of, func(*world) *harness.Member { return w.coordinator(name) })
+	all := onBroker(of, func(*world) *harness.Member { return w.coordinator(groupKey, name) })
 	all = append(all, fault{
 		name:   of + " is paused for a moment",
-		strike: func(*world) int { m := w.coordinator(name); m.Pause(); return m.ID },
+		strike: func(*world) int { m := w.coordinator(groupKey, name); m.Pause(); return m.ID },
 		heal:   func(_ *world, victim int) { w.cluster.Member(victim).Resume() },
 	})
 	if i := slices.IndexFunc(all, func(f fault) bool { return f.name == of+" "+kind }); i >= 0 {
@@ -178,33 +168,8 @@ func (w *groupWorld) suffer(f fault) {
 	led := eventually(t, takeover, "every partition has a leader after the end of the fault", func() bool { return w.led(0) })
 	on := w.committed("everything that was there when the fault was over", regroup)
 	knows := eventually(t, takeover, "the struck broker knows what it coordinates", func() bool { return w.ledger.clear(victim) })
-	synced := eventually(t, time.Minute, "every replica is in sync again", func() bool { return w.watches[0].allInSync() && w.watches[1].allInSync() })
+	synced := eventually(t, time.Minute, "every replica is in sync again", w.allInSync)
 	t.Logf("  after its end leaders everywhere in %v, the groups get on after: %s; replicas in sync %v later", led.Round(time.Millisecond), on, (knows + synced).Round(time.Millisecond))
-}
-
-func (w *groupWorld) led(victim int) bool {
-	return w.watches[0].allLed(victim) && w.watches[1].allLed(victim)
-}
-
-// coordinator is the broker that coordinates a group, or any if none does.
-func (w *groupWorld) coordinator(group string) *harness.Member {
-	if id := w.coordinatorOf(group); id > 0 {
-		return w.cluster.Member(id)
-	}
-	return w.any()
-}
-
-// coordinatorOf is the id of a group's coordinator, 0 if none is known.
-func (w *groupWorld) coordinatorOf(group string) int {
-	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.CoordinatorKeys = []string{group}
-	bounded, cancel := context.WithTimeout(w.t.Context(), time.Second)
-	defer cancel()
-	resp, err := w.client.SeedBrokers()[w.random.IntN(3)].Request(bounded, req)
-	if err != nil {
-		return 0
-	}
-	return max(int(resp.(*kmsg.FindCoordinatorResponse).Coordinators[0].NodeID), 0)
 }
 
 // committed waits until all groups have committed what is in the topic now, and returns

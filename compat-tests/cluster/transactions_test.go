@@ -16,7 +16,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 	"github.com/gracchus-mq/gracchus/compat-tests/load"
@@ -121,9 +120,7 @@ func TestTransactions(t *testing.T) {
 
 // transactionWorld is the world of transactions.
 type transactionWorld struct {
-	world
-	client  *kgo.Client
-	watches []*watch
+	coordinatedWorld
 	workers []*workerProcess
 	reader  *committedReader
 	book    book
@@ -131,7 +128,8 @@ type transactionWorld struct {
 
 func newTransactionWorld(t *testing.T, seed int) *transactionWorld {
 	t.Helper()
-	w := &transactionWorld{world: world{t: t, zookeeper: harness.StartZooKeeper(t), random: rand.New(rand.NewPCG(uint64(seed), 2)), topic: outputTopic}}
+	w := &transactionWorld{}
+	w.world = world{t: t, zookeeper: harness.StartZooKeeper(t), random: rand.New(rand.NewPCG(uint64(seed), 2)), topic: outputTopic}
 	w.book.outcomes = map[string]outcome{}
 	w.cluster = harness.StartCluster(t, harness.ClusterOptions{Own: w.zookeeper, Properties: []string{
 		"replica.lag.time.max.ms=3000", "group.min.session.timeout.ms=1000", "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
@@ -143,7 +141,7 @@ func newTransactionWorld(t *testing.T, seed int) *transactionWorld {
 		create(t, w.client, topic, faultPartitions, 3, map[string]*string{"min.insync.replicas": text("2")})
 	}
 	eventually(t, 20*time.Second, "groups and transactions have coordinators", func() bool {
-		return w.coordinator(groupKey, eosGroup) > 0 && w.coordinator(transactionKey, "any") > 0
+		return w.coordinatorOf(groupKey, eosGroup) > 0 && w.coordinatorOf(transactionKey, "any") > 0
 	})
 	for _, topic := range []string{outputTopic, accountsTopic, offsetsTopic, transactionsTopic} {
 		w.watches = append(w.watches, newWatch(t, w.cluster, topic))
@@ -155,42 +153,11 @@ func newTransactionWorld(t *testing.T, seed int) *transactionWorld {
 	return w
 }
 
-// What coordinators are looked for by.
-const (
-	groupKey       = 0
-	transactionKey = 1
-)
-
-// coordinator is the id of who coordinates a group or a transactional id, 0 if nobody is
-// known.
-func (w *transactionWorld) coordinator(kind int8, key string) int {
-	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.CoordinatorType, req.CoordinatorKeys = kind, []string{key}
-	bounded, cancel := context.WithTimeout(w.t.Context(), time.Second)
-	defer cancel()
-	resp, err := w.client.SeedBrokers()[w.random.IntN(3)].Request(bounded, req)
-	if err != nil {
-		return 0
-	}
-	return max(int(resp.(*kmsg.FindCoordinatorResponse).Coordinators[0].NodeID), 0)
-}
-
-func (w *transactionWorld) kinds(n int) []string {
-	kinds := []string{"is killed", "is paused"}
-	w.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
-	return append(kinds, make([]string, max(n-len(kinds), 0))...)[:n]
-}
-
 // draw chooses a fault, of a kind unless that is "", for a broker.
 func (w *transactionWorld) draw(kind string) fault {
 	victim := w.workers[w.random.IntN(len(w.workers))]
 	coordinator := func(kind int8, key string) func(*world) *harness.Member {
-		return func(*world) *harness.Member {
-			if id := w.coordinator(kind, key); id > 0 {
-				return w.cluster.Member(id)
-			}
-			return w.any()
-		}
+		return func(*world) *harness.Member { return w.coordinator(kind, key) }
 	}
 	all := onBroker("the coordinator of "+victim.id, coordinator(transactionKey, victim.id))
 	if kind != "" {
@@ -222,24 +189,6 @@ func (w *transactionWorld) suffer(f fault) {
 	eventually(t, takeover, "every partition has a leader after the end of the fault", func() bool { return w.led(0) })
 	eventually(t, time.Minute, "every replica is in sync again", w.allInSync)
 	t.Logf("  transactions are committed again %v after its end", w.getOn().Round(time.Millisecond))
-}
-
-func (w *transactionWorld) led(victim int) bool {
-	for _, watch := range w.watches {
-		if !watch.allLed(victim) {
-			return false
-		}
-	}
-	return true
-}
-
-func (w *transactionWorld) allInSync() bool {
-	for _, watch := range w.watches {
-		if !watch.allInSync() {
-			return false
-		}
-	}
-	return true
 }
 
 // getOn waits until transactions of both kinds are committed.
