@@ -11,11 +11,11 @@ import (
 // offsets.commit.required.acks makes them. Topics and partitions must exist; that is
 // for the caller to check, before everything else.
 //
-// Errors are those of [Coordinator.Heartbeat] (in a transaction only is the empty group
-// an invalid one) and kerr.CoordinatorLoadInProgress,
-// OffsetMetadataTooLarge of one offset; RequestTimedOut, InvalidCommitOffsetSize, or
-// what else kept the log from taking them. After RequestTimedOut, and after
-// CoordinatorNotAvailable, they may be in the log all the same.
+// Errors are those of [Coordinator.Heartbeat] (of which the empty group is an invalid one
+// only in a transaction) and kerr.CoordinatorLoadInProgress, OffsetMetadataTooLarge of one
+// offset; RequestTimedOut, InvalidCommitOffsetSize, or what else kept the log from taking
+// them. After RequestTimedOut, and after CoordinatorNotAvailable, they may be in the log
+// all the same.
 func (c *Coordinator) CommitOffsets(r *Commit, done func()) {
 	r.done = done
 	h, err := c.findForCommit(r)

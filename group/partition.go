@@ -12,8 +12,7 @@ import (
 // made when leadership begins and thrown away when it ends: what comes late, a load
 // or an acknowledgement, finds only what is dead.
 //
-// Lock order: a group's, then the table's or mu; these are also taken alone. Nothing is
-// called under mu.
+// Lock order: a group's, then mu, then the table's; each is also taken alone.
 type partition struct {
 	number   int32
 	epoch    int32 // in which leadership began

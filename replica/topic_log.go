@@ -49,9 +49,8 @@ func (l TopicLog) Append(partition, epoch int32, batch record.Batch, acks int16,
 
 // NotifyCommitted calls done once: with nil when the high watermark has reached what the
 // partition has now, which it does not with fewer replicas than min.insync.replicas asks
-// for, or with an error of Partition.Log or NotifyAt.
-// That may be before NotifyCommitted returns; no lock is held then, and done must not
-// block.
+// for, or with an error of Partition.Log or NotifyAt. That may be before NotifyCommitted
+// returns; no lock is held then, and done must not block.
 func (l TopicLog) NotifyCommitted(partition, epoch int32, done func(error)) {
 	log, p, err := l.log(partition)
 	if err != nil {

@@ -28,8 +28,9 @@ type Log interface {
 	// on. At the end it appends nothing.
 	Read(dst []byte, partition int32, from, end int64, maxBytes int32) ([]byte, error)
 	// NotifyCommitted calls done once, when all in-sync replicas have what the partition
-	// has now, and as many as it asks for, or with an error: always if this broker, which leads the partition since
-	// epoch, ceases to. It may do so before it returns, and holds no locks then.
+	// has now, and as many as it asks for, or with an error: always if this broker, which
+	// leads the partition since epoch, ceases to. It may do so before it returns, and holds
+	// no locks then.
 	NotifyCommitted(partition, epoch int32, done func(error))
 }
 

@@ -46,9 +46,9 @@ func (t *Table[V]) Get(name string) (*V, error) {
 	return t.values[name], nil
 }
 
-// GetOrAdd returns a value, which make makes if there is none of that name: with the lock
-// held. Errors are those of Get and make.
-func (t *Table[V]) GetOrAdd(name string, make func() (*V, error)) (*V, error) {
+// GetOrAdd returns a value, which create makes if there is none of that name: with the
+// lock held. Errors are those of Get and create.
+func (t *Table[V]) GetOrAdd(name string, create func() (*V, error)) (*V, error) {
 	if v, err := t.Get(name); v != nil || err != nil {
 		return v, err
 	}
@@ -60,7 +60,7 @@ func (t *Table[V]) GetOrAdd(name string, make func() (*V, error)) (*V, error) {
 	if v := t.values[name]; v != nil {
 		return v, nil
 	}
-	v, err := make()
+	v, err := create()
 	if err != nil {
 		return nil, err
 	}

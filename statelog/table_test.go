@@ -11,13 +11,13 @@ import (
 func TestTable(t *testing.T) {
 	var table Table[int]
 	made := 0
-	make := func() (*int, error) { made++; return new(int), nil }
+	create := func() (*int, error) { made++; return new(int), nil }
 	refused := func(want error) {
 		t.Helper()
 		if _, err := table.Get("a"); err != want {
 			t.Errorf("get: %v, want %v", err, want)
 		}
-		if _, err := table.GetOrAdd("a", make); err != want {
+		if _, err := table.GetOrAdd("a", create); err != want {
 			t.Errorf("add: %v, want %v", err, want)
 		}
 		if len(table.All()) > 0 || made > 0 {
@@ -32,7 +32,7 @@ func TestTable(t *testing.T) {
 	if !table.Publish(map[string]*int{"a": &loaded}) || table.Loading() {
 		t.Error("it is not served")
 	}
-	if v, err := table.GetOrAdd("a", make); v != &loaded || err != nil || made > 0 {
+	if v, err := table.GetOrAdd("a", create); v != &loaded || err != nil || made > 0 {
 		t.Errorf("what was loaded: %v, %v", v, err)
 	}
 	if v, err := table.Get("b"); v != nil || err != nil {
@@ -42,8 +42,8 @@ func TestTable(t *testing.T) {
 	if _, err := table.GetOrAdd("b", func() (*int, error) { return nil, full }); err != full {
 		t.Errorf("without room: %v", err)
 	}
-	b, err := table.GetOrAdd("b", make)
-	if again, _ := table.GetOrAdd("b", make); err != nil || again != b || made != 1 || len(table.All()) != 2 {
+	b, err := table.GetOrAdd("b", create)
+	if again, _ := table.GetOrAdd("b", create); err != nil || again != b || made != 1 || len(table.All()) != 2 {
 		t.Errorf("added: %v, %v", b, err)
 	}
 	table.Remove("a", b)

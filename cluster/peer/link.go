@@ -16,7 +16,9 @@ import (
 // when it must, and writes; all fields but queue and gone are its own.
 //
 // A connection to a broker that has left the cluster is closed: it may be half open, and
-// the broker come back. When the broker cannot be reached, every call that waits fails with the one
+// the broker come back.
+//
+// When the broker cannot be reached, every call that waits fails with the one
 // dial, instead of each waiting for a dial of its own.
 type link struct {
 	pool  *Pool
