@@ -41,6 +41,11 @@ func TestKcat(t *testing.T) {
 				t.Errorf("offset for %s: %s", at, got)
 			}
 		}
+		produceTransactions(t, b, "kcat-transactions")
+		for from := range middles {
+			got := kcat("", "-C", "-t", "kcat-transactions", "-p", "0", "-o", fmt.Sprint(from), "-e", "-q", "-f", `%o %s\n`, "-X", "isolation.level=read_committed", "-X", "fetch.wait.max.ms=10")
+			compareLines(t, fmt.Sprintf("read_committed from offset %d", from), strings.Split(strings.TrimSpace(got), "\n"), offsetsOf(0, int64(from), true))
+		}
 		if got := kcat("", "-L", "-t", "kcat"); !strings.Contains(got, `topic "kcat" with 1 partitions`) || !strings.Contains(got, "broker 1 at "+b.Addr) {
 			t.Errorf("metadata: %s", got)
 		}

@@ -105,6 +105,12 @@ func runProgram(t *testing.T, b *harness.Broker, cmd *exec.Cmd, written func(i i
 		produce(t, client, prefix+"-go", partitions, i*count/10, (i+1)*count/10)
 		client.Close()
 	}
+	produceTransactions(t, b, prefix+"-go-transactions")
+	client := franz(t, b)
+	defer client.Close()
+	open := newBareProducer(t, client, prefix+"-open", 15*time.Minute)
+	open.add(t, client, prefix+"-go-transactions", partitions-1)
+	open.send(t, client, prefix+"-go-transactions", partitions-1, "an open transaction")
 	cmd.Args = append(cmd.Args, b.Addr, prefix)
 	said := harness.Run(t, 3*time.Minute, cmd)
 	if !strings.Contains(said, "ok delete a topic") {

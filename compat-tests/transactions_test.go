@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,33 +32,40 @@ func values(n int) (list []string) {
 func TestFranzTransactions(t *testing.T) {
 	onTargets(t, func(t *testing.T, b *harness.Broker) {
 		const topic = "franz-transactions"
-		createTopic(t, b, topic, partitions, nil)
-		client := franz(t, b, kgo.TransactionalID(topic), kgo.DefaultProduceTopic(topic))
-		ctx := within(t, time.Minute)
-		for n := range transactions {
-			if err := client.BeginTransaction(); err != nil {
-				t.Fatal(err)
-			}
-			for i, v := range values(n) {
-				r := &kgo.Record{Value: []byte(v), Partition: int32(i % partitions)}
-				if i > 5 { // and the rest of it in a batch of its own
-					client.Flush(ctx)
-				}
-				client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-					if err != nil {
-						t.Errorf("transaction %d: %v", n, err)
-					}
-				})
-			}
-			if err := client.Flush(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if err := client.EndTransaction(ctx, kgo.TransactionEndTry(!aborts(n))); err != nil {
-				t.Fatalf("end transaction %d: %v", n, err)
-			}
-		}
+		produceTransactions(t, b, topic)
 		checkCommitted(t, b, topic)
 	})
+}
+
+// produceTransactions creates a topic and has franz-go write the transactions.
+func produceTransactions(t *testing.T, b *harness.Broker, topic string) {
+	t.Helper()
+	createTopic(t, b, topic, partitions, nil)
+	client := franz(t, b, kgo.TransactionalID(topic), kgo.DefaultProduceTopic(topic))
+	defer client.Close()
+	ctx := within(t, time.Minute)
+	for n := range transactions {
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range values(n) {
+			r := &kgo.Record{Value: []byte(v), Partition: int32(i % partitions)}
+			if i > 5 { // and the rest of it in a batch of its own
+				client.Flush(ctx)
+			}
+			client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+				if err != nil {
+					t.Errorf("transaction %d: %v", n, err)
+				}
+			})
+		}
+		if err := client.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.EndTransaction(ctx, kgo.TransactionEndTry(!aborts(n))); err != nil {
+			t.Fatalf("end transaction %d: %v", n, err)
+		}
+	}
 }
 
 func TestSaramaTransactions(t *testing.T) {
@@ -92,28 +100,71 @@ func TestSaramaTransactions(t *testing.T) {
 			}
 		}
 		checkCommitted(t, b, topic)
+
+		cfg.Consumer.IsolationLevel = sarama.ReadCommitted
+		consumer, err := sarama.NewConsumer([]string{b.Addr}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer consumer.Close()
+		for from := range int64(middles) {
+			want, got := offsetsOf(0, from, true), []string{}
+			part, err := consumer.ConsumePartition(topic, 0, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for limit := time.After(time.Minute); len(got) < len(want); {
+				select {
+				case m := <-part.Messages():
+					got = append(got, fmt.Sprintf("%d %s", m.Offset, m.Value))
+				case <-limit:
+					t.Fatalf("from offset %d: %d of %d records after a minute", from, len(got), len(want))
+				}
+			}
+			compareLines(t, fmt.Sprintf("from offset %d", from), got, want)
+			part.AsyncClose()
+			for range part.Messages() {
+			}
+		}
 	})
 }
 
-// checkCommitted checks that read_committed readers see what was committed, each record
-// once and in order, and that others see all.
-func checkCommitted(t *testing.T, b *harness.Broker, topic string) {
-	t.Helper()
-	var committed, all [partitions][]string
+// middles are the offsets from which readers begin: each of the first transactions, of
+// which one is committed and one aborted.
+const middles = 12
+
+// offsetsOf are the offsets and values of a partition of the transactions from an offset
+// on, of all records or of those that are committed.
+func offsetsOf(p int32, from int64, committed bool) (list []string) {
+	offset := int64(0)
 	for n := range transactions {
 		for i, v := range values(n) {
-			all[i%partitions] = append(all[i%partitions], v)
-			if !aborts(n) {
-				committed[i%partitions] = append(committed[i%partitions], v)
+			if int32(i%partitions) != p {
+				continue
+			}
+			if offset >= from && !(committed && aborts(n)) {
+				list = append(list, fmt.Sprintf("%d %s", offset, v))
+			}
+			offset++
+		}
+		offset++ // the marker
+	}
+	return list
+}
+
+// checkCommitted checks that read_committed readers see what was committed, each record
+// once and in order, and that others see all: from the beginning, and from the middle of
+// batches.
+func checkCommitted(t *testing.T, b *harness.Broker, topic string) {
+	t.Helper()
+	for p := range int32(partitions) {
+		for from := range int64(middles) {
+			if got, want := readFrom(t, b, topic, p, from, kgo.ReadCommitted()), offsetsOf(p, from, true); !slices.Equal(got, want) {
+				t.Errorf("%s-%d from offset %d: read_committed sees %q, want %q", topic, p, from, got, want)
 			}
 		}
-	}
-	for p := range int32(partitions) {
-		if got := readAll(t, b, topic, p, kgo.ReadCommitted()); !slices.Equal(got, committed[p]) {
-			t.Errorf("%s-%d: read_committed sees %q, want %q", topic, p, got, committed[p])
-		}
-		if got := readAll(t, b, topic, p, kgo.ReadUncommitted()); !slices.Equal(got, all[p]) {
-			t.Errorf("%s-%d: read_uncommitted sees %q, want %q", topic, p, got, all[p])
+		if got, want := readFrom(t, b, topic, p, 0, kgo.ReadUncommitted()), offsetsOf(p, 0, false); !slices.Equal(got, want) {
+			t.Errorf("%s-%d: read_uncommitted sees %q, want %q", topic, p, got, want)
 		}
 	}
 }
@@ -121,8 +172,20 @@ func checkCommitted(t *testing.T, b *harness.Broker, topic string) {
 // readAll reads the values of a partition, once no transaction is open in it.
 func readAll(t *testing.T, b *harness.Broker, topic string, p int32, level kgo.IsolationLevel) (list []string) {
 	t.Helper()
+	for _, r := range readFrom(t, b, topic, p, 0, level) {
+		_, value, _ := strings.Cut(r, " ")
+		list = append(list, value)
+	}
+	return list
+}
+
+// readFrom reads the offsets and values of a partition from an offset on, once no
+// transaction is open in it.
+func readFrom(t *testing.T, b *harness.Broker, topic string, p int32, from int64, level kgo.IsolationLevel) (list []string) {
+	t.Helper()
 	ctx := within(t, time.Minute)
 	admin := kadm.NewClient(franz(t, b))
+	defer admin.Close()
 	var end kadm.ListedOffset
 	waitUntil(t, "all transactions have ended", func() bool {
 		stable, err := admin.ListCommittedOffsets(ctx, topic)
@@ -135,11 +198,12 @@ func readAll(t *testing.T, b *harness.Broker, topic string, p int32, level kgo.I
 		return end.Err == nil && at.Err == nil && at.Offset == end.Offset
 	})
 	client := franz(t, b, kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(0)}}))
-	for at := int64(0); at < end.Offset; {
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
+	defer client.Close()
+	for at := from; at < end.Offset; {
 		for _, r := range poll(ctx, t, client) {
 			if at = r.Offset + 1; !r.Attrs.IsControl() {
-				list = append(list, string(r.Value))
+				list = append(list, fmt.Sprintf("%d %s", r.Offset, r.Value))
 			}
 		}
 	}

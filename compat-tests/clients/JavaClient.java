@@ -125,9 +125,10 @@ public class JavaClient {
         return offset(part, OffsetSpec.latest());
     }
 
-    static List<ConsumerRecord<String, String>> committed(TopicPartition part, long from) throws Exception {
+    static List<ConsumerRecord<String, String>> committed(TopicPartition part, long from) throws Exception { return committed(part, from, stableEnd(part)); }
+
+    static List<ConsumerRecord<String, String>> committed(TopicPartition part, long from, long end) {
         List<ConsumerRecord<String, String>> records = new ArrayList<>();
-        long end = stableEnd(part);
         try (KafkaConsumer<String, String> consumer = readCommitted("none")) {
             consumer.assign(List.of(part));
             consumer.seek(part, from);
@@ -135,8 +136,29 @@ public class JavaClient {
                 check(System.nanoTime() < deadline, part + " was read only up to " + consumer.position(part));
                 records.addAll(consumer.poll(Duration.ofSeconds(1)).records(part));
             }
+            check(consumer.poll(Duration.ZERO).isEmpty() && consumer.position(part) == end, part + " is read on to " + consumer.position(part));
         }
         return records;
+    }
+
+    /** What franz-go wrote: the same, and a transaction that is open, in the last partition. */
+    static void readTransactions(String topic) throws Exception {
+        for (int p = 0; p < PARTITIONS; p++) {
+            TopicPartition part = new TopicPartition(topic, p);
+            List<String> expected = new ArrayList<>();
+            for (int n = 0; n < TRANSACTIONS; n++)
+                for (int i = p; i < RECORDS && !aborts(n); i += PARTITIONS) expected.add(n + "-" + i);
+            long end = admin.listOffsets(Map.of(part, OffsetSpec.latest()), new ListOffsetsOptions(IsolationLevel.READ_COMMITTED)).all().get().get(part).offset();
+            check(offset(part, OffsetSpec.latest()) - end == (p == PARTITIONS - 1 ? 1 : 0), part + " is stable up to " + end);
+            List<ConsumerRecord<String, String>> all = committed(part, 0, end);
+            check(values(all).equals(expected), part + ": " + values(all));
+            for (long from = 1; from < 12 && p == 0; from++) { // all of the first transactions
+                long begin = from;
+                List<String> got = values(committed(part, from, end));
+                check(got.equals(values(all.stream().filter(r -> r.offset() >= begin).toList())), part + " from " + from + ": " + got);
+            }
+        }
+        step("read transactions that franz-go wrote");
     }
 
     static List<String> values(List<ConsumerRecord<String, String>> records) { return records.stream().map(ConsumerRecord::value).toList(); }
@@ -227,6 +249,7 @@ public class JavaClient {
         }
         checkTopic(prefix + "-go");
         step("read what franz-go wrote");
+        readTransactions(prefix + "-go-transactions");
         transactions(prefix + "-transactions");
 
         String topic = prefix + "-none-plain";

@@ -91,12 +91,17 @@ def read_committed(group):
                      "auto.offset.reset": "earliest", "fetch.wait.max.ms": 50, "enable.partition.eof": True})
 
 
-def committed(topic, partition, start=0):
-    """The records of a partition, up to where no transaction is open any more."""
-    part = TopicPartition(topic, partition)
-    level = confluent_kafka.IsolationLevel
-    wait_until(lambda: len({results(admin.list_offsets({part: OffsetSpec.latest()}, isolation_level=l))[part].offset
-                            for l in (level.READ_COMMITTED, level.READ_UNCOMMITTED)}) == 1)
+def open_records(topic, partition):
+    """How many records there are from the first on of a transaction that is open."""
+    part, level = TopicPartition(topic, partition), confluent_kafka.IsolationLevel
+    ends = [results(admin.list_offsets({part: OffsetSpec.latest()}, isolation_level=l))[part].offset
+            for l in (level.READ_COMMITTED, level.READ_UNCOMMITTED)]
+    return ends[1] - ends[0]
+
+
+def committed(topic, partition, start=0, still_open=0):
+    """The records of a partition that are committed, once only so many are open."""
+    wait_until(lambda: open_records(topic, partition) == still_open)
     consumer = read_committed("none")
     consumer.assign([TopicPartition(topic, partition, start)])
     got, deadline = [], time.time() + 60
@@ -124,6 +129,16 @@ def wait_until(what, limit=20):
         assert time.time() < deadline, "still not so after %d s" % limit
         time.sleep(0.05)
 
+
+topic = f"{prefix}-go-transactions"  # the same, and one that is open in the last partition
+for partition in range(PARTITIONS):
+    still_open = 1 if partition == PARTITIONS - 1 else 0
+    everything = committed(topic, partition, 0, still_open)
+    assert values(everything) == [f"{n}-{i}" for n in range(TRANSACTIONS) for i in range(partition, RECORDS, PARTITIONS) if not aborts(n)]
+    for start in range(1, 12 if partition == 0 else 1):  # all offsets of the first transactions
+        got = values(committed(topic, partition, start, still_open))
+        assert got == values(m for m in everything if m.offset() >= start), f"{topic}-{partition} from {start}: {got}"
+step("read transactions that franz-go wrote")
 
 topic = f"{prefix}-transactions"
 create(topic)
