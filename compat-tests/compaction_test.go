@@ -3,6 +3,7 @@ package compat
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -151,7 +152,7 @@ var compactedTopics = []compactedTopic{
 	{name: "compact-large", codec: "none", segment: 1 << 20, records: 20, keys: 3, valueBytes: 300_000, tombstones: true},
 	{name: "compact-many", codec: "none", segment: 256 << 10, records: 60_000, keys: 50_000, valueBytes: 10, once: true},
 	{name: "compact-txn", codec: "lz4", segment: 8 << 10, records: 200, keys: 20, valueBytes: 200, tombstones: true, transactional: true},
-	{name: "compact-open", codec: "none", segment: 2 << 10, records: 60, keys: 15, valueBytes: 200, tombstones: true, open: true},
+	{name: "compact-open", codec: "none", segment: 4 << 10, records: 60, keys: 15, valueBytes: 100, tombstones: true, open: true},
 }
 
 // write appends the records of a round, which are always the same.
@@ -286,7 +287,7 @@ func waitForCompaction(t *testing.T, dir string, stable int64) {
 			logs := filepath.Join(dir, c.name+"-0")
 			end := lastSegment(t, logs)
 			if c.open {
-				end = min(end, segmentOf(t, logs, stable))
+				end = segmentOf(t, logs, stable)
 			}
 			return !slices.Contains(lines, fmt.Sprintf("%s 0 %d", c.name, end))
 		})
@@ -296,13 +297,24 @@ func waitForCompaction(t *testing.T, dir string, stable int64) {
 // lastSegment is the base offset of a partition's last segment.
 func lastSegment(t *testing.T, dir string) int64 {
 	t.Helper()
+	return segmentOf(t, dir, math.MaxInt64)
+}
+
+// segmentOf is the base offset of the segment that an offset is in.
+func segmentOf(t *testing.T, dir string, offset int64) (base int64) {
+	t.Helper()
 	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil || len(logs) == 0 {
 		t.Fatalf("no segments in %s, %v", dir, err)
 	}
-	base, err := strconv.ParseInt(strings.TrimSuffix(filepath.Base(slices.Max(logs)), ".log"), 10, 64)
-	if err != nil {
-		t.Fatal(err)
+	for _, log := range logs {
+		n, err := strconv.ParseInt(strings.TrimSuffix(filepath.Base(log), ".log"), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n <= offset {
+			base = max(base, n)
+		}
 	}
 	return base
 }

@@ -3,10 +3,7 @@ package compat
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +24,7 @@ type openTransactions struct {
 	long                  *bareProducer // open in the first two compactions
 	next                  *bareProducer // in the second and third
 	values                int
+	last                  [2]int // how many records the last batch of these two has; 0 if nothing is open
 }
 
 func startOpenTransactions(t *testing.T, b *harness.Broker, topic string) *openTransactions {
@@ -72,7 +70,7 @@ func (o *openTransactions) write(t *testing.T, b *harness.Broker, round int) {
 	}
 	switch round {
 	case 1:
-		plain(12)
+		plain(20)
 		send(o.straddle, 2)
 		send(o.late, 2)
 		send(o.long, 3)
@@ -80,20 +78,24 @@ func (o *openTransactions) write(t *testing.T, b *harness.Broker, round int) {
 		o.straddle.end(t, client, false)
 		o.late.end(t, client, true)
 		plain(3)
+		o.last = [2]int{3, 0}
 	case 2:
 		send(o.long, 2)
 		send(o.straddle, 2)
 		send(o.next, 2)
 		o.straddle.end(t, client, true)
 		plain(4)
+		o.last = [2]int{2, 2}
 	case 3:
 		o.long.end(t, client, true)
 		send(o.late, 3)
 		plain(4)
 		o.late.end(t, client, false)
+		o.last = [2]int{0, 2}
 	case 4:
 		o.next.end(t, client, false)
 		plain(2)
+		o.last = [2]int{}
 	}
 }
 
@@ -124,12 +126,23 @@ func (o *openTransactions) describe(t *testing.T, b *harness.Broker, what string
 		t.Fatalf("describe producers: %v, %+v", err, resp)
 	}
 	var producers []string
-	for _, p := range resp.Topics[0].Partitions[0].ActiveProducers {
-		producers = append(producers, fmt.Sprintf("producer %d, epoch %d, last sequence number %d, coordinator epoch %d, transaction from %d",
-			p.ProducerID, p.ProducerEpoch, p.LastSequence, p.CoordinatorEpoch, p.CurrentTxnStartOffset))
+	for _, ours := range []*bareProducer{o.plain, o.late, o.straddle, o.long, o.next} {
+		for _, p := range resp.Topics[0].Partitions[0].ActiveProducers {
+			if p.ProducerID == ours.id {
+				producers = append(producers, fmt.Sprintf("%s: epoch %d, last sequence number %d, coordinator epoch %d, transaction from %d",
+					ours.name, p.ProducerEpoch, p.LastSequence, p.CoordinatorEpoch, p.CurrentTxnStartOffset))
+			}
+		}
 	}
-	slices.Sort(producers)
-	left[what+", producers"] = producers
+	for i, p := range []*bareProducer{o.long, o.next} {
+		if n := o.last[i]; n > 0 { // its last batch again
+			code, at := p.sendAt(t, client, o.topic, 0, p.next[bareLine{o.topic, 0}]-int32(n), make([]string, n)...)
+			producers = append(producers, fmt.Sprintf("%s: error code %d, offset %d", p.name, code, at))
+		}
+	}
+	if left[what+", producers"] = producers; len(producers) < 4 {
+		t.Errorf("%s: only %q", what, producers)
+	}
 }
 
 // stable is up to where no transaction is open.
@@ -146,23 +159,4 @@ func (o *openTransactions) stable(t *testing.T, b *harness.Broker) int64 {
 		t.Fatalf("%s-0: %v", o.topic, stable.Err)
 	}
 	return stable.Offset
-}
-
-// segmentOf is the base offset of the segment that an offset is in.
-func segmentOf(t *testing.T, dir string, offset int64) (base int64) {
-	t.Helper()
-	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
-	if err != nil || len(logs) == 0 {
-		t.Fatalf("no segments in %s, %v", dir, err)
-	}
-	for _, log := range logs {
-		n, err := strconv.ParseInt(strings.TrimSuffix(filepath.Base(log), ".log"), 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n <= offset {
-			base = max(base, n)
-		}
-	}
-	return base
 }

@@ -22,8 +22,8 @@ const (
 	scriptedGroup      = "scripted-group"
 )
 
-// script has four transactional producers, and one that is none, write to a topic. It is
-// the same with each broker, for a seed, and keeps what the broker has said.
+// script has four transactional producers, and one that is not, write to a topic. It is the
+// same with each broker, for a seed, and keeps what the broker has said.
 type script struct {
 	t       *testing.T
 	client  *kgo.Client
@@ -132,7 +132,7 @@ func (s *script) values() (values []string) {
 func (s *script) timeOut() {
 	s.t.Helper()
 	const slow = "scripted-slow"
-	p := newBareProducer(s.t, s.client, slow, time.Second)
+	p := newBareProducer(s.t, s.client, slow, 3*time.Second)
 	p.add(s.t, s.client, scriptedTopic, 0, 1)
 	s.say("%s sends: offset %d", slow, p.send(s.t, s.client, scriptedTopic, 0, s.values()...))
 	awaitTransaction(s.t, s.client, slow, "CompleteAbort")

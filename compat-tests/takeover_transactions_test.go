@@ -187,7 +187,7 @@ func (l *transactionsLedger) leave(t *testing.T, client *kgo.Client) {
 	l.check(t, client)
 	l.described = l.describe(t, client)
 	l.ending = begin("ending", 15*time.Minute, 0, 1, 2)
-	l.slow = begin("slow", 2*time.Second, 2, 0)
+	l.slow = begin("slow", 4*time.Second, 2, 0)
 	if code := l.ending.tryEnd(t, client, l.turns%2 > 0); code != 0 {
 		t.Errorf("a transaction does not end: error code %d", code)
 	}

@@ -33,8 +33,15 @@ func TestTransactionsAsKafka(t *testing.T) {
 	brokers := [2]*harness.Broker{harness.StartKafka(t, kafka), startTarget(t, harness.Targets(t)[0], o)}
 	steps, seed := harness.FromEnvironment(t, "SCRIPTED_STEPS", 120), harness.FromEnvironment(t, "SCRIPTED_SEED", 1)
 	var said [2][]string
-	for i, b := range brokers {
-		said[i] = runScript(t, b, uint64(seed), steps)
+	if !t.Run("script", func(t *testing.T) {
+		for i, b := range brokers {
+			t.Run([]string{"Kafka", "Gracchus"}[i], func(t *testing.T) {
+				t.Parallel()
+				said[i] = runScript(t, b, uint64(seed), steps)
+			})
+		}
+	}) {
+		t.FailNow()
 	}
 	compareLines(t, fmt.Sprintf("script %d of %d steps", seed, steps), said[1], said[0])
 	t.Logf("%d lines of answers", len(said[0]))
