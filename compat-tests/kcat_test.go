@@ -42,6 +42,7 @@ func TestKcat(t *testing.T) {
 			}
 		}
 		produceTransactions(t, b, "kcat-transactions")
+		leaveOpen(t, b, "kcat-transactions", 0)
 		for from := range middles {
 			got := kcat("", "-C", "-t", "kcat-transactions", "-p", "0", "-o", fmt.Sprint(from), "-e", "-q", "-f", `%o %s\n`, "-X", "isolation.level=read_committed", "-X", "fetch.wait.max.ms=10")
 			compareLines(t, fmt.Sprintf("read_committed from offset %d", from), strings.Split(strings.TrimSpace(got), "\n"), offsetsOf(0, int64(from), true))

@@ -106,11 +106,7 @@ func runProgram(t *testing.T, b *harness.Broker, cmd *exec.Cmd, written func(i i
 		client.Close()
 	}
 	produceTransactions(t, b, prefix+"-go-transactions")
-	client := franz(t, b)
-	defer client.Close()
-	open := newBareProducer(t, client, prefix+"-open", 15*time.Minute)
-	open.add(t, client, prefix+"-go-transactions", partitions-1)
-	open.send(t, client, prefix+"-go-transactions", partitions-1, "an open transaction")
+	leaveOpen(t, b, prefix+"-go-transactions", partitions-1)
 	cmd.Args = append(cmd.Args, b.Addr, prefix)
 	said := harness.Run(t, 3*time.Minute, cmd)
 	if !strings.Contains(said, "ok delete a topic") {

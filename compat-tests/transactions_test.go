@@ -68,6 +68,16 @@ func produceTransactions(t *testing.T, b *harness.Broker, topic string) {
 	}
 }
 
+// leaveOpen begins a transaction in a partition that nobody ends.
+func leaveOpen(t *testing.T, b *harness.Broker, topic string, partition int32) {
+	t.Helper()
+	client := franz(t, b)
+	defer client.Close()
+	p := newBareProducer(t, client, topic+"-open", 15*time.Minute)
+	p.add(t, client, topic, partition)
+	p.send(t, client, topic, partition, "an open transaction")
+}
+
 func TestSaramaTransactions(t *testing.T) {
 	onTargets(t, func(t *testing.T, b *harness.Broker) {
 		const topic = "sarama-transactions"
