@@ -3,8 +3,11 @@ package compat
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -51,6 +54,7 @@ type transactionsLedger struct {
 	lines     [takenPartitions]ledgerLine
 	described []string
 	committed int64 // offset of the group; −1: none
+	cleaned   int64 // up to where __transaction_state is compacted
 
 	// What is open, or ending, when a broker stops.
 	goesOn, fenced, slow, ending, offsets *takenTransaction
@@ -95,6 +99,9 @@ func (l *transactionsLedger) turn(t *testing.T, name string, start func(harness.
 		}
 		l.change(t, client)
 		l.check(t, client)
+		if l.turns > 1 {
+			l.compacted(t)
+		}
 		l.leave(t, client)
 		if clean {
 			b.StopCleanly(t)
@@ -105,6 +112,28 @@ func (l *transactionsLedger) turn(t *testing.T, name string, start func(harness.
 	if !passed {
 		t.FailNow()
 	}
+}
+
+// compacted waits until the log of transactional ids has been compacted.
+func (l *transactionsLedger) compacted(t *testing.T) {
+	t.Helper()
+	waitUntil(t, "__transaction_state is compacted", func() bool {
+		checkpoint, err := os.ReadFile(filepath.Join(l.o.Dirs[0], "cleaner-offset-checkpoint"))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(`(?m)^__transaction_state 0 (\d+)$`).FindSubmatch(checkpoint)
+		if found == nil {
+			return false
+		}
+		end, err := strconv.ParseInt(string(found[1]), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := end > l.cleaned
+		l.cleaned = max(l.cleaned, end)
+		return is
+	})
 }
 
 // takeUp finds all as the broker before has left it, and goes on with what is open.
