@@ -64,7 +64,7 @@ func New(cfg Config, log statelog.Log) (*Coordinator, error) {
 		settings: cfg.Settings,
 		log:      log,
 		logger:   cfg.Logger,
-		loads:    statelog.NewLoads(),
+		loads:    statelog.NewLoads(protocol.ConsumerOffsetsTopic, "groups", log, cfg.Logger),
 	}
 	c.budget.limit, c.budget.logger = cfg.MemoryBytes, cfg.Logger
 	c.led = statelog.NewLeaderships(protocol.ConsumerOffsetsTopic, cfg.Partitions, c.newPartition, func(p *partition) {

@@ -11,9 +11,7 @@ import (
 // cannot be read, clients are told that the load goes on: without the offsets that are
 // there, they would begin anew. Kafka serves what it has read until then.
 func (c *Coordinator) load(p *partition) {
-	c.loads.Run(p.ctx, func() error { return c.tryLoad(p) }, func(err error, retry time.Duration) {
-		c.logger.Error("cannot load a partition of __consumer_offsets, and its groups have to wait", "partition", p.number, "err", err, "retry", retry)
-	})
+	c.loads.Run(p.ctx, p.number, p.epoch, func() error { return c.tryLoad(p) })
 }
 
 func (c *Coordinator) tryLoad(p *partition) error {

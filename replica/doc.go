@@ -20,6 +20,8 @@
 //	open_transactions.go   the oldest in each partition
 //	verify.go         whether a transaction is open
 //	topic_log.go      an internal topic as its coordinator sees it
+//	confirm.go        whether this broker still leads: asking the followers
+//	inquiries.go      the questions, several in one request
 //	read.go           fetch
 //	offsets.go        ListOffsets, OffsetForLeaderEpoch
 //	delete_records.go DeleteRecords

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gracchus-mq/gracchus/cluster/peer"
 	"github.com/gracchus-mq/gracchus/config"
 )
 
@@ -16,6 +17,7 @@ type Peers interface {
 	// Connect opens a connection to a broker that belongs to the caller.
 	Connect(ctx context.Context, broker int32) (net.Conn, error)
 	SendToController(ctx context.Context, broker int32, req kmsg.Request) (kmsg.Response, error)
+	Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error)
 }
 
 // fetchers copy partitions from their leaders, with one fetcher for each broker

@@ -40,11 +40,12 @@ type Partition struct {
 
 // shared is what all partitions of a broker have in common.
 type shared struct {
-	broker int32
-	lagMax time.Duration // replica.lag.time.max.ms
-	view   *cluster.View
-	syncer *syncer
-	alters *alters
+	broker    int32
+	lagMax    time.Duration // replica.lag.time.max.ms
+	view      *cluster.View
+	syncer    *syncer
+	alters    *alters
+	inquiries *inquiries // nil without peers
 }
 
 // alive reports whether a broker is alive as far as this one knows.

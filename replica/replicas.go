@@ -88,6 +88,7 @@ func New(cfg Config, store *storage.Store, view *cluster.View) (*Replicas, error
 		if cfg.BrokerEpoch == nil || cfg.Replication.LagTimeMax <= 0 {
 			return nil, errors.New("replica: with peers, the broker's epoch and the settings of replication are required")
 		}
+		r.shared.inquiries = newInquiries(cfg.BrokerID, cfg.Peers)
 		r.shared.alters = newAlters(cfg.BrokerID, cfg.BrokerEpoch, cfg.Peers, view, cfg.Logger)
 		r.fetchers = newFetchers(cfg.BrokerID, cfg.BrokerEpoch, cfg.Replication, cfg.Peers, cfg.Logger)
 	}
@@ -177,6 +178,7 @@ func (r *Replicas) Stop(context.Context) error {
 	if r.fetchers != nil {
 		r.fetchers.stop()
 		r.shared.alters.stop()
+		r.shared.inquiries.stop()
 	}
 	r.shared.syncer.stop()
 	for p := range r.table.all() {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -66,6 +67,16 @@ func (l TopicLog) NotifyCommitted(partition, epoch int32, done func(error)) {
 	if there {
 		done(nil)
 	}
+}
+
+// ConfirmLeader is Partition.ConfirmLeader. Errors wrap those of it and of
+// Replicas.Partition.
+func (l TopicLog) ConfirmLeader(ctx context.Context, partition, epoch int32) error {
+	p, err := l.partition(partition)
+	if err != nil {
+		return err
+	}
+	return p.ConfirmLeader(ctx, epoch)
 }
 
 // unknownMaxBatch is the largest batch of a partition that is not here: appends to it

@@ -32,19 +32,10 @@ type Log interface {
 	// leads the partition since epoch, ceases to. It may do so before it returns, and holds
 	// no locks then.
 	NotifyCommitted(partition, epoch int32, done func(error))
-}
-
-// AwaitCommitted waits until nothing that a partition has now can be lost to another
-// leader. Errors are those of Log.NotifyCommitted, and ctx's.
-func AwaitCommitted(ctx context.Context, log Log, partition, epoch int32) error {
-	done := make(chan error, 1)
-	log.NotifyCommitted(partition, epoch, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	// ConfirmLeader returns nil when no other broker has led a partition since before the
+	// call, and this one has since epoch. It may ask other brokers. The error wraps
+	// kerr.NotLeaderForPartition, also if that is not known when ctx ends.
+	ConfirmLeader(ctx context.Context, partition, epoch int32) error
 }
 
 // ReadAll has add see every entry that a partition has now, in order: a batch or, of the

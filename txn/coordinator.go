@@ -69,7 +69,7 @@ func New(cfg Config, log statelog.Log, view *cluster.View, sender Sender) (*Coor
 		nextID:   cfg.NextProducerID,
 		log:      log,
 		logger:   cfg.Logger,
-		loads:    statelog.NewLoads(),
+		loads:    statelog.NewLoads(protocol.TransactionStateTopic, "producers", log, cfg.Logger),
 		markers:  newMarkers(cfg, view, sender),
 	}
 	c.budget.limit, c.budget.logger = cfg.MemoryBytes, cfg.Logger

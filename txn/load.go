@@ -7,29 +7,11 @@ import (
 	"github.com/gracchus-mq/gracchus/statelog"
 )
 
-// lateReplicas is when it is said that a load waits for replicas.
-const lateReplicas = 10 * time.Second
-
 // load loads the ids of a partition and begins to serve them. As long as the log cannot
 // be read clients are told that the load goes on. Kafka serves what it has read until
 // then, and has lost transactions then.
-//
-// The end of the log may be here and nowhere else yet. What it decides is carried out
-// only when no other leader can come that has not read it, and would decide otherwise.
-// Kafka does not wait.
 func (c *Coordinator) load(p *partition) {
-	late := time.AfterFunc(lateReplicas, func() {
-		c.logger.Warn("the in-sync replicas of a partition of __transaction_state are late or too few, and its producers have to wait", "partition", p.number, "epoch", p.epoch)
-	})
-	err := statelog.AwaitCommitted(p.ctx, c.log, p.number, p.epoch)
-	late.Stop()
-	if err != nil {
-		c.logger.Info("a partition of __transaction_state is not led here long enough to be loaded", "partition", p.number, "epoch", p.epoch, "err", err)
-		return
-	}
-	c.loads.Run(p.ctx, func() error { return c.tryLoad(p) }, func(err error, retry time.Duration) {
-		c.logger.Error("cannot load a partition of __transaction_state, and its producers have to wait", "partition", p.number, "err", err, "retry", retry)
-	})
+	c.loads.Run(p.ctx, p.number, p.epoch, func() error { return c.tryLoad(p) })
 }
 
 func (c *Coordinator) tryLoad(p *partition) error {

@@ -23,6 +23,7 @@ import (
 	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/cluster/peer"
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/group"
 	"github.com/gracchus-mq/gracchus/internal/inproc"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/replica"
@@ -48,6 +49,8 @@ type nodes struct {
 	alters     []kmsg.AlterPartitionRequest
 	// onAlter, if set, may answer in the controller's place; nil leaves it to it.
 	onAlter func(*kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error)
+	// onConfirm, if set, is called before a leader asks whether it still leads.
+	onConfirm func(to int32, req *kmsg.OffsetForLeaderEpochRequest)
 }
 
 // decided is what the controller knows of a partition.
@@ -65,6 +68,7 @@ type node struct {
 	store    *storage.Store
 	view     *cluster.View
 	replicas *replica.Replicas
+	groups   *group.Coordinator
 	pool     *peer.Pool
 	server   *server.Server
 	listener net.Listener
@@ -208,6 +212,13 @@ func (p peers) SendToController(_ context.Context, _ int32, req kmsg.Request) (k
 	return p.nodes.alter(req.(*kmsg.AlterPartitionRequest))
 }
 
+func (p peers) Send(ctx context.Context, to peer.Target, req kmsg.Request) (kmsg.Response, error) {
+	if q, ok := req.(*kmsg.OffsetForLeaderEpochRequest); ok && p.nodes.onConfirm != nil {
+		p.nodes.onConfirm(to.Broker, q)
+	}
+	return p.Pool.Send(ctx, to, req)
+}
+
 // start runs a broker on its disk. What it is to lead and follow it is not told yet.
 func (ns *nodes) start(id int32) *node {
 	ns.t.Helper()
@@ -250,12 +261,13 @@ func (ns *nodes) start(id int32) *node {
 	}, n.store, n.view)
 	check("replicas")
 	ctx := context.Background()
-	err = errors.Join(n.pool.Start(ctx), n.store.Start(ctx), n.replicas.Start(ctx))
+	n.groups = newGroups(ns.t, ns.settings, n.replicas)
+	err = errors.Join(n.pool.Start(ctx), n.store.Start(ctx), n.replicas.Start(ctx), n.groups.Start(ctx))
 	check("start")
 	routes, err := Routes(Deps{
 		BrokerID: id, ClusterID: clusterID, BrokerEpoch: n.epoch.Load, FeatureEpoch: func() int64 { return 0 },
 		Settings: ns.settings, View: n.view, Store: n.store, Replicas: n.replicas,
-		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: newGroups(ns.t, ns.settings, n.replicas),
+		Topics: &fakeTopics{}, Controller: &fakeController{}, ProducerIDs: &fakeIDs{}, Groups: n.groups,
 		Transactions: newTransactions(ns.t, ns.settings, n.replicas, n.view, n.pool, &fakeIDs{}), Peers: n.pool, OldOffsets: &fakeOffsets{}, Logger: log,
 	})
 	check("routes")
@@ -295,7 +307,7 @@ func (ns *nodes) stop(id int32) {
 	delete(ns.brokers, id)
 	ns.mu.Unlock()
 	ctx := context.Background()
-	if err := errors.Join(n.server.Stop(ctx), n.replicas.Stop(ctx), n.pool.Stop(ctx), n.store.Stop(ctx)); err != nil {
+	if err := errors.Join(n.groups.Stop(ctx), n.server.Stop(ctx), n.replicas.Stop(ctx), n.pool.Stop(ctx), n.store.Stop(ctx)); err != nil {
 		ns.t.Errorf("stop broker %d: %v", id, err)
 	}
 }

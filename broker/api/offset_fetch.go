@@ -41,6 +41,7 @@ func (h *offsetFetch) handle(ctx context.Context, r *server.Request, req *kmsg.O
 	if r.Header.Version == 0 {
 		return oldResponse(h.old.fetch(ctx, onlyGroup(req))), nil
 	}
+	unsure := h.groups.Confirm(ctx, groupsOf(r.Header.Version, req)...)
 	select {
 	case h.turns <- struct{}{}:
 		defer func() { <-h.turns }()
@@ -48,11 +49,11 @@ func (h *offsetFetch) handle(ctx context.Context, r *server.Request, req *kmsg.O
 		return nil, ctx.Err()
 	}
 	if r.Header.Version < 8 {
-		g := h.single(r.Header.Version, onlyGroup(req), req.RequireStable)
+		g := h.single(r.Header.Version, onlyGroup(req), unsure, req.RequireStable)
 		r.Expect(smallBody + offsetSize*countOffsets(&g))
 		return oldResponse(g), nil
 	}
-	resp, told := h.several(req)
+	resp, told := h.several(req, unsure)
 	r.Expect(smallBody + offsetSize*told)
 	return resp, nil
 }
@@ -68,7 +69,7 @@ func countOffsets(g *kmsg.OffsetFetchResponseGroup) (n int) {
 }
 
 // several answers for groups, each on its own, and says how many offsets it tells.
-func (h *offsetFetch) several(req *kmsg.OffsetFetchRequest) (resp *kmsg.OffsetFetchResponse, told int) {
+func (h *offsetFetch) several(req *kmsg.OffsetFetchRequest, unsure map[string]error) (resp *kmsg.OffsetFetchResponse, told int) {
 	resp = kmsg.NewPtrOffsetFetchResponse()
 	resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
 	seen := make(map[string]bool, len(req.Groups))
@@ -80,16 +81,21 @@ func (h *offsetFetch) several(req *kmsg.OffsetFetchRequest) (resp *kmsg.OffsetFe
 			continue
 		}
 		seen[q.Group] = true
-		*out = h.group(q, req.RequireStable)
+		*out = h.group(q, unsure[q.Group], req.RequireStable)
 		told += countOffsets(out)
 	}
 	return resp, told
 }
 
-// group answers for one group, an error with no topics.
-func (h *offsetFetch) group(q *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.OffsetFetchResponseGroup {
+// group answers for one group, an error with no topics. It is not looked at if it is not
+// sure to be coordinated here.
+func (h *offsetFetch) group(q *kmsg.OffsetFetchRequestGroup, unsure error, stable bool) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = q.Group
+	if unsure != nil {
+		out.ErrorCode = h.codes.of(unsure)
+		return out
+	}
 	if q.Topics == nil {
 		offsets, err := h.groups.FetchAllOffsets(nil, q.Group)
 		if out.ErrorCode = h.codes.of(err); err == nil {
@@ -107,8 +113,8 @@ func (h *offsetFetch) group(q *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.O
 
 // single is group for versions 1 to 7. The first of them can tell an error only of
 // partitions.
-func (h *offsetFetch) single(version int16, q *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.OffsetFetchResponseGroup {
-	out := h.group(q, stable)
+func (h *offsetFetch) single(version int16, q *kmsg.OffsetFetchRequestGroup, unsure map[string]error, stable bool) kmsg.OffsetFetchResponseGroup {
+	out := h.group(q, unsure[q.Group], stable)
 	if version == 1 && out.ErrorCode != 0 {
 		out.Topics = namedOffsets(q, make([]group.CommittedOffset, len(partitionsOf(q))), false)
 		for i := range out.Topics {
@@ -178,6 +184,18 @@ func committed(partition int32, o *group.CommittedOffset, stable bool) kmsg.Offs
 	return kmsg.OffsetFetchResponseGroupTopicPartition{
 		Partition: partition, Offset: value.Offset, LeaderEpoch: value.LeaderEpoch, Metadata: &value.Metadata, ErrorCode: code,
 	}
+}
+
+// groupsOf are the groups that a request asks about.
+func groupsOf(version int16, req *kmsg.OffsetFetchRequest) []string {
+	if version < 8 {
+		return []string{req.Group}
+	}
+	groups := make([]string, len(req.Groups))
+	for i := range req.Groups {
+		groups[i] = req.Groups[i].Group
+	}
+	return groups
 }
 
 // onlyGroup is what a request before version 8 asks.

@@ -46,6 +46,9 @@ const (
 	// ForTransactions carries markers and verification between coordinators and
 	// partition leaders.
 	ForTransactions
+	// ForConfirmation carries questions whether the asker still leads, which somebody waits
+	// for.
+	ForConfirmation
 	// ForReports carries questions that nobody but an operator waits for.
 	ForReports
 )

@@ -3,6 +3,7 @@
 package memlog
 
 import (
+	"context"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -19,6 +20,9 @@ type Log struct {
 	// acknowledged, and says whether the log still runs: it appends nothing else, and
 	// acknowledges nothing more, if not.
 	Appended func(partition int32, b record.Batch) bool
+
+	// Doubt, if set, says why it is not sure that a partition is led here, or nil.
+	Doubt func(ctx context.Context, partition int32) error
 
 	mu         sync.Mutex
 	partitions map[int32]*partition
@@ -154,6 +158,14 @@ func (l *Log) NotifyCommitted(n, epoch int32, done func(error)) {
 	if !hold {
 		done(nil)
 	}
+}
+
+// ConfirmLeader is that of statelog.Log: it asks nobody, but Doubt.
+func (l *Log) ConfirmLeader(ctx context.Context, n, epoch int32) error {
+	if l.Doubt != nil {
+		return l.Doubt(ctx, n)
+	}
+	return nil
 }
 
 // MaxBatchBytes is that of statelog.Log.
