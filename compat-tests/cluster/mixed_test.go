@@ -35,8 +35,8 @@ var mixedCodecs = []kgo.CompressionCodec{
 
 // TestMixed has two Kafka 3.9.2 and a broker of ours in one cluster, with either as its
 // first controller. Topics have three replicas, of which two must be in sync. They are
-// made, produced to with every codec, trimmed, configured, expanded and deleted; then
-// brokers stop and are killed while producers are busy, come back and lead again. In the
+// made, produced to with every codec, trimmed, configured, expanded and deleted, and groups
+// commit offsets; then brokers stop and are killed while producers are busy, come back and lead again. In the
 // end every acknowledged record is there once, in order, at its offset, and the replicas
 // are the same, byte by byte, and so are the epochs that they know. How soon brokers of
 // Kafka's do their part is told, not asserted.
@@ -61,6 +61,7 @@ func TestMixed(t *testing.T) {
 			m.configure()
 			m.expand()
 			m.remove()
+			m.commit()
 			random := rand.New(rand.NewPCG(uint64(seed), 0))
 			for len(tt.ends) < count {
 				tt.ends = append(tt.ends, end{anyBroker, random.IntN(bounced + 1)})
@@ -89,7 +90,7 @@ type mixed struct {
 func startMixed(t *testing.T, first []int) *mixed {
 	c := harness.StartCluster(t, harness.ClusterOptions{Kafka: []int{1, 2}, First: first, Session: mixedSession, Properties: []string{
 		"min.insync.replicas=2", "auto.leader.rebalance.enable=false", "log.segment.bytes=1000000", "log.segment.delete.delay.ms=500",
-		"log.retention.check.interval.ms=1000", "log.initial.task.delay.ms=1000",
+		"log.retention.check.interval.ms=1000", "log.initial.task.delay.ms=1000", "offsets.topic.num.partitions=6", "offsets.topic.replication.factor=3",
 	}})
 	m := &mixed{t: t, cluster: c, client: client(t, c.Addrs())}
 	m.admin = kadm.NewClient(m.client)
@@ -301,6 +302,54 @@ func (m *mixed) remove() {
 			topics, err := m.admin.ListTopics(within(m.t, 10*time.Second))
 			return err == nil && !topics.Has(topic)
 		})
+	}
+}
+
+// commit has groups commit offsets, and asks for them. Ours asks Kafka's brokers, which
+// are in sync with it, whether it coordinates a group still.
+func (m *mixed) commit() {
+	m.t.Helper()
+	const topic, groups = "committed", 30
+	create(m.t, m.client, topic, 1, 3, nil)
+	for _, b := range each(m.t, m.cluster) {
+		eventually(m.t, 10*time.Second, "every broker knows the topic", func() bool {
+			told := describe(m.t.Context(), b, topic)
+			return told != nil && told.Topics[0].ErrorCode == 0 && len(told.Topics[0].Partitions) == 1
+		})
+	}
+	names := make([]string, groups)
+	for i := range names {
+		names[i] = fmt.Sprint("group-", i)
+		var offsets kadm.Offsets
+		offsets.AddOffset(topic, 0, int64(i), -1)
+		if err := m.admin.CommitAllOffsets(within(m.t, 30*time.Second), names[i], offsets); err != nil {
+			m.t.Fatalf("commit of %s: %v", names[i], err)
+		}
+	}
+	by := map[int32]int{}
+	coordinators := m.admin.FindGroupCoordinators(within(m.t, 30*time.Second), names...)
+	for i, name := range names {
+		at := coordinators[name]
+		by[at.NodeID]++
+		found, err := m.admin.FetchOffsets(within(m.t, 30*time.Second), name)
+		if err == nil {
+			err = found.Error()
+		}
+		if o, _ := found.Lookup(topic, 0); err != nil || at.Err != nil || o.At != int64(i) {
+			m.t.Errorf("%s of broker %d (%v) has committed %d, not %d (%v)", name, at.NodeID, at.Err, o.At, i, err)
+		}
+	}
+	if len(by) != 3 {
+		m.t.Errorf("not every broker coordinates some of the groups: %v", by)
+	}
+	described, err := m.admin.ListTopics(within(m.t, 30*time.Second), offsetsTopic)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, p := range described[offsetsTopic].Partitions {
+		if len(p.ISR) != 3 {
+			m.t.Errorf("%s-%d: in sync are %v", offsetsTopic, p.Partition, p.ISR)
+		}
 	}
 }
 
