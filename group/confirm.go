@@ -3,7 +3,12 @@ package group
 import (
 	"context"
 	"sync"
+	"time"
 )
+
+// confirmTimeout is how long other brokers may take to confirm: they need not write
+// anything. A client that asks one which was replaced shall soon look for the other.
+const confirmTimeout = 500 * time.Millisecond
 
 // Confirm makes sure that this broker coordinates groups: what [Coordinator.FetchOffsets]
 // tells of them afterwards is not older than what any other coordinator has acknowledged
@@ -12,10 +17,10 @@ import (
 // too. Kafka does not make sure.
 //
 // It returns those that it is not sure of, and why: kerr.NotCoordinator. It may ask other
-// brokers, for no longer than offsets.commit.timeout.ms. Groups whose coordinator this
+// brokers, and waits half a second for them. Groups whose coordinator this
 // broker knows that it is not are left out.
 func (c *Coordinator) Confirm(ctx context.Context, groups ...string) (unsure map[string]error) {
-	ctx, cancel := context.WithTimeout(ctx, c.settings.CommitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	of := map[*partition][]string{}
 	for _, group := range groups {

@@ -24,11 +24,11 @@ func TestConfirm(t *testing.T) {
 		here, there := groupIn(0), groupIn(1)
 		doubts := map[int32]error{}
 		log.Doubt = func(_ context.Context, partition int32) error {
-			time.Sleep(time.Second)
+			time.Sleep(confirmTimeout / 2)
 			return doubts[partition]
 		}
 		begun := time.Now()
-		if unsure := l.c.Confirm(t.Context(), here, there, here); len(unsure) != 0 || time.Since(begun) != time.Second {
+		if unsure := l.c.Confirm(t.Context(), here, there, here); len(unsure) != 0 || time.Since(begun) != confirmTimeout/2 {
 			t.Errorf("after %v: %v", time.Since(begun), unsure)
 		}
 		doubts[1] = errors.New("nobody answers")
@@ -44,7 +44,7 @@ func TestConfirm(t *testing.T) {
 			return ctx.Err()
 		}
 		begun = time.Now()
-		if unsure := l.c.Confirm(t.Context(), here); len(unsure) != 1 || time.Since(begun) != settingsForTests().CommitTimeout {
+		if unsure := l.c.Confirm(t.Context(), here); len(unsure) != 1 || time.Since(begun) != confirmTimeout {
 			t.Errorf("after %v unsure of %v", time.Since(begun), unsure)
 		}
 	})

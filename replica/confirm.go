@@ -9,13 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-const (
-	// confirmPause is how long who could not be confirmed waits before it is tried again,
-	// with the in-sync replicas as they are then.
-	confirmPause = 50 * time.Millisecond
-	// confirmPatience is how long an answer is waited for before that.
-	confirmPatience = 500 * time.Millisecond
-)
+// confirmPause is how long who could not be confirmed waits before it is tried again, with
+// the in-sync replicas as they are then.
+const confirmPause = 50 * time.Millisecond
 
 // ConfirmLeader returns nil when no other broker has led the partition since before the
 // call: what this leader knows then is the newest that there is. A leader that was
@@ -50,8 +46,8 @@ func (p *Partition) confirm(ctx context.Context, r *role) error {
 	if p.shared.inquiries == nil {
 		return nil // alone
 	}
-	ctx, cancel := context.WithTimeout(ctx, confirmPatience)
-	defer cancel()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // or the others would be asked for nobody
 	var asked []inquiry
 	for _, id := range r.maximalISR() {
 		if id != p.shared.broker {

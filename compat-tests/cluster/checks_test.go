@@ -40,10 +40,18 @@ func TestLedgerFinds(t *testing.T) {
 			first, doomed := l.entry(0, 3, true)
 			l.committed(first, doomed, 0)
 			second, doomed := l.entry(1, 4, true)
+			floor := l.floor()
 			l.committed(second, doomed, 0)
-			l.fetched(entry{0, 3, first.offset}, l.floor(3), 0)
-			l.fetched(entry{1, 4, second.offset}, l.floor(4), 0)
+			l.fetched(entry{0, 3, first.offset}, floor, 0) // asked before the second
+			l.fetched(entry{1, 4, second.offset}, l.floor(), 0)
 		}, ""},
+		"an old one tells what was so": {func(l *ledger) {
+			first, doomed := l.entry(0, 3, true)
+			l.committed(first, doomed, 0)
+			second, doomed := l.entry(1, 4, true)
+			l.committed(second, doomed, 0)
+			l.fetched(entry{0, 3, first.offset}, l.floor(), 0)
+		}, "broker 1 says in epoch 3 that 1 is committed, after 2"},
 		"an old one refuses": {func(l *ledger) {
 			l.entry(1, 4, true)
 			e, doomed := l.entry(0, 3, true)
@@ -57,7 +65,7 @@ func TestLedgerFinds(t *testing.T) {
 		"a commit is lost": {func(l *ledger) {
 			e, doomed := l.entry(0, 3, true)
 			l.committed(e, doomed, 0)
-			l.fetched(entry{1, 4, e.offset - 1}, l.floor(4), 0)
+			l.fetched(entry{1, 4, e.offset - 1}, l.floor(), 0)
 		}, "broker 2 says in epoch 4 that 0 is committed, after 1"},
 		"nobody's commit": {func(l *ledger) {
 			l.posts[2].since = long
@@ -70,7 +78,7 @@ func TestLedgerFinds(t *testing.T) {
 		}, "broker 3 tells of offset 7 and has not led"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &ledger{top: map[int32]int64{}, doomed: map[int64]entry{}, newest: notLeading}
+			l := &ledger{doomed: map[int64]entry{}, newest: notLeading}
 			for range 3 {
 				l.posts = append(l.posts, post{epoch: notLeading, since: time.Now()})
 			}

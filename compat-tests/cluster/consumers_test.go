@@ -146,6 +146,7 @@ func joinFranz(t *testing.T, addrs []string, g *consumers, balancer kgo.GroupBal
 		kgo.BlockRebalanceOnPoll(), kgo.RequireStableFetchOffsets(), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.SessionTimeout(groupSession), kgo.RebalanceTimeout(groupRebalance), kgo.HeartbeatInterval(200*time.Millisecond),
 		kgo.RequestTimeoutOverhead(2*time.Second), kgo.DialTimeout(2*time.Second),
+		kgo.MetadataMaxAge(time.Second), // a leader that does not know that it was replaced has no records, and no error
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, all map[string][]int32) { m.take(all[g.topic]) }),
 		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { m.commit() }),
 	)

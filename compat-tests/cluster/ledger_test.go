@@ -23,10 +23,9 @@ const ledgerGroup = "ledger"
 // higher than those before.
 //
 // Who leads the group's partition in which epoch is asked before and after each request;
-// an answer counts if that is the same. A coordinator that was replaced and cannot know,
-// as one that was paused, tells what was so in its epoch, as Kafka's does: what it tells
-// is compared with what was acknowledged in its epoch and those before. What it accepts
-// must be lost.
+// an answer counts if that is the same. Nobody, not even a coordinator that was replaced
+// and cannot know, as one that was paused, tells less than what anybody had acknowledged
+// when it was asked. What such a one accepts must be lost.
 type ledger struct {
 	t       *testing.T
 	brokers []*kgo.Client // of broker i+1
@@ -35,7 +34,7 @@ type ledger struct {
 	next   int64
 	newest int32           // the newest epoch that any broker has led in
 	acked  []entry         // acknowledged commits
-	top    map[int32]int64 // the highest that was acknowledged in an epoch
+	top    int64           // the highest that was acknowledged
 	doomed map[int64]entry // commits that were sent to a broker that was replaced already
 	late   int             // how many of them to one that had just said that it leads
 	posts  []post
@@ -59,7 +58,7 @@ type post struct {
 const notLeading = -1
 
 func newLedger(t *testing.T, c *harness.Cluster) *ledger {
-	l := &ledger{t: t, top: map[int32]int64{}, doomed: map[int64]entry{}, newest: notLeading}
+	l := &ledger{t: t, doomed: map[int64]entry{}, newest: notLeading}
 	for _, addr := range c.Addrs() {
 		l.brokers = append(l.brokers, client(t, []string{addr}, kgo.RequestTimeoutOverhead(time.Second)))
 		l.posts = append(l.posts, post{epoch: notLeading, since: time.Now()})
@@ -96,14 +95,12 @@ func (l *ledger) turn(ctx context.Context, i int) {
 	if after, ok := l.epoch(ctx, i); ok && after == before {
 		l.committed(e, doomed, code)
 	}
-	floor := l.floor(before)
+	floor := l.floor()
 	offset, code, answered := l.fetch(ctx, i)
 	if !answered {
 		return
 	}
-	if after, ok := l.epoch(ctx, i); ok && after == before {
-		l.fetched(entry{i, before, offset}, floor, code)
-	}
+	l.fetched(entry{i, before, offset}, floor, code)
 }
 
 // entry prepares a commit. It is doomed if another broker is known to lead in a newer
@@ -144,7 +141,7 @@ func (l *ledger) committed(e entry, doomed bool, code int16) {
 		}
 	case code == 0:
 		l.acked = append(l.acked, e)
-		l.top[e.epoch] = max(l.top[e.epoch], e.offset)
+		l.top = max(l.top, e.offset)
 		p.clear = true
 	case code == kerr.NotCoordinator.Code && e.epoch == notLeading:
 		l.doomed[e.offset] = e
@@ -152,16 +149,11 @@ func (l *ledger) committed(e entry, doomed bool, code int16) {
 	}
 }
 
-// floor is the highest offset that was acknowledged in an epoch and those before.
-func (l *ledger) floor(epoch int32) (offset int64) {
+// floor is the highest offset that was acknowledged so far.
+func (l *ledger) floor() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for e, top := range l.top {
-		if e <= epoch {
-			offset = max(offset, top)
-		}
-	}
-	return offset
+	return l.top
 }
 
 func (l *ledger) fetched(e entry, floor int64, code int16) {
@@ -169,12 +161,12 @@ func (l *ledger) fetched(e entry, floor int64, code int16) {
 	defer l.mu.Unlock()
 	switch p := &l.posts[e.broker]; {
 	case code != 0:
+	case e.offset < floor:
+		l.bad("broker %d says in epoch %d that %d is committed, after %d was acknowledged", e.broker+1, e.epoch, e.offset, floor)
 	case e.epoch == notLeading:
 		if time.Since(p.since) > settled {
 			l.bad("broker %d tells of offset %d and has not led for %v", e.broker+1, e.offset, time.Since(p.since))
 		}
-	case e.offset < floor:
-		l.bad("broker %d says in epoch %d that %d is committed, after %d was acknowledged", e.broker+1, e.epoch, e.offset, floor)
 	}
 }
 
