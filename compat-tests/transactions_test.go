@@ -11,7 +11,9 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
@@ -90,6 +92,8 @@ func TestSaramaTransactions(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer producer.Close()
+		client := franz(t, b)
+		committed := int64(-1) // of a group, with the transactions
 		for n := range transactions {
 			if err := producer.BeginTxn(); err != nil {
 				t.Fatal(err)
@@ -101,12 +105,21 @@ func TestSaramaTransactions(t *testing.T) {
 			if err := producer.SendMessages(all); err != nil {
 				t.Fatalf("transaction %d: %v", n, err)
 			}
+			progress := map[string][]*sarama.PartitionOffsetMetadata{topic: {{Partition: 1, Offset: int64(n), LeaderEpoch: -1}}}
+			if err := producer.AddOffsetsToTxn(progress, topic); err != nil {
+				t.Fatalf("offsets of transaction %d: %v", n, err)
+			}
 			end := producer.CommitTxn
 			if aborts(n) {
 				end = producer.AbortTxn
+			} else {
+				committed = int64(n)
 			}
 			if err := end(); err != nil {
 				t.Fatalf("end transaction %d: %v", n, err)
+			}
+			if at := stableOffset(t, client, topic, topic, 1); at != committed {
+				t.Fatalf("after transaction %d the group has committed %d, not %d", n, at, committed)
 			}
 		}
 		checkCommitted(t, b, topic)
@@ -137,6 +150,32 @@ func TestSaramaTransactions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// stableOffset is what a group has committed for a partition, when no transaction may yet
+// change it.
+func stableOffset(t *testing.T, client *kgo.Client, group, topic string, partition int32) int64 {
+	t.Helper()
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group, g.Topics = group, []kmsg.OffsetFetchRequestGroupTopic{{Topic: topic, Partitions: []int32{partition}}}
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.RequireStable, req.Groups = true, append(req.Groups, g)
+	for ctx := within(t, 30*time.Second); ; {
+		resp, err := req.RequestWith(ctx, client)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.Groups[0].ErrorCode)
+		}
+		if err != nil {
+			t.Fatalf("offsets of %s: %v", group, err)
+		}
+		switch p := resp.Groups[0].Topics[0].Partitions[0]; kerr.ErrorForCode(p.ErrorCode) {
+		case nil:
+			return p.Offset
+		case kerr.UnstableOffsetCommit: // its markers are on their way
+		default:
+			t.Fatalf("offset of %s: error %d", group, p.ErrorCode)
+		}
+	}
 }
 
 // middles are the offsets from which readers begin: each of the first transactions, of
