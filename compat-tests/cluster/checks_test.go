@@ -118,14 +118,14 @@ func TestConsumersFind(t *testing.T) {
 	before, last := g.promised()
 	g.process(2, 0)
 	g.process(2, 2)
-	g.begins(2, 0, before)
-	g.acknowledged(2, 3, 7, before, last)
+	g.begins(2, promise{offset: 0}, before)
+	g.acknowledged(2, promise{3, 7, "m"}, before, last)
 	if at, ok := g.missing(2, 3); !ok || at != 1 || len(g.wrong) > 0 {
 		t.Errorf("missing %d, %v; wrong %q", at, ok, g.wrong)
 	}
 	before, last = g.promised()
-	g.begins(2, 2, before)
-	g.acknowledged(2, 2, 6, before, last)
+	g.begins(2, promise{offset: 2}, before)
+	g.acknowledged(2, promise{2, 6, "m"}, before, last)
 	if len(g.wrong) != 3 {
 		t.Errorf("wrong are %q", g.wrong)
 	}

@@ -22,10 +22,23 @@ type consumers struct {
 
 	mu         sync.Mutex
 	processed  [faultPartitions][]bool // by offset
-	acked      [faultPartitions]int64  // the highest offset whose commit was acknowledged
+	acked      promises                // the highest commits that were acknowledged
 	generation int32                   // the newest in which one was
 	commits    int
 	wrong      []string
+}
+
+// promises are acknowledged commits, by partition.
+type promises [faultPartitions]promise
+
+type promise struct {
+	offset     int64
+	generation int32
+	member     string
+}
+
+func (p promise) String() string {
+	return fmt.Sprintf("%d (of %s in generation %d)", p.offset, p.member, p.generation)
 }
 
 // joiner has a member join, which reads and commits until it leaves.
@@ -72,34 +85,36 @@ func (g *consumers) missing(partition int32, end int64) (offset int64, ok bool) 
 }
 
 // promised is what was acknowledged to the group so far.
-func (g *consumers) promised() (acked [faultPartitions]int64, generation int32) {
+func (g *consumers) promised() (acked promises, generation int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.acked, g.generation
 }
 
 // acknowledged is told of a commit, which was sent when others were acknowledged before.
-func (g *consumers) acknowledged(partition int32, offset int64, generation int32, before [faultPartitions]int64, last int32) {
+func (g *consumers) acknowledged(partition int32, p promise, before promises, last int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if offset < before[partition] {
-		g.bad("commits %d of partition %d, after %d was acknowledged", offset, partition, before[partition])
+	if p.offset < before[partition].offset {
+		g.bad("commits %v of partition %d, after %v was acknowledged", p, partition, before[partition])
 	}
-	if generation < last {
-		g.bad("a commit was acknowledged in generation %d, after one in generation %d", generation, last)
+	if p.generation < last {
+		g.bad("a commit was acknowledged in generation %d, after one in generation %d", p.generation, last)
 	}
-	g.acked[partition] = max(g.acked[partition], offset)
-	g.generation = max(g.generation, generation)
+	if p.offset >= g.acked[partition].offset {
+		g.acked[partition] = p
+	}
+	g.generation = max(g.generation, p.generation)
 	g.commits++
 }
 
 // begins is told of the first record that a member reads of a partition that it was
 // assigned when others were acknowledged before.
-func (g *consumers) begins(partition int32, offset int64, before [faultPartitions]int64) {
+func (g *consumers) begins(partition int32, p promise, before promises) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if offset < before[partition] {
-		g.bad("a member begins with %d in partition %d, after %d was acknowledged", offset, partition, before[partition])
+	if p.offset < before[partition].offset {
+		g.bad("begins with %v in partition %d, after %v was acknowledged", p, partition, before[partition])
 	}
 }
 
@@ -135,12 +150,12 @@ type franzMember struct {
 	client *kgo.Client
 
 	mu       sync.Mutex
-	assigned map[int32][faultPartitions]int64 // what was acknowledged when the partition was, until a record was read
+	assigned map[int32]promises // what was acknowledged when the partition was, until a record was read
 }
 
 func joinFranz(t *testing.T, addrs []string, g *consumers, balancer kgo.GroupBalancer) (leave func()) {
 	t.Helper()
-	m := &franzMember{g: g, assigned: map[int32][faultPartitions]int64{}}
+	m := &franzMember{g: g, assigned: map[int32]promises{}}
 	m.client = client(t, addrs,
 		kgo.ConsumerGroup(g.name), kgo.ConsumeTopics(g.topic), kgo.Balancers(balancer), kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), kgo.RequireStableFetchOffsets(), kgo.FetchMaxWait(200*time.Millisecond),
@@ -205,7 +220,8 @@ func (m *franzMember) process(r *kgo.Record) {
 	delete(m.assigned, r.Partition)
 	m.mu.Unlock()
 	if first {
-		m.g.begins(r.Partition, r.Offset, before)
+		member, generation := m.client.GroupMetadata()
+		m.g.begins(r.Partition, promise{r.Offset, generation, member}, before)
 	}
 	m.g.process(r.Partition, r.Offset)
 }
@@ -227,7 +243,7 @@ func (m *franzMember) commit() {
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
 				if p.ErrorCode == 0 {
-					m.g.acknowledged(p.Partition, offsets[t.Topic][p.Partition].Offset, req.Generation, before, last)
+					m.g.acknowledged(p.Partition, promise{offsets[t.Topic][p.Partition].Offset, req.Generation, req.MemberID}, before, last)
 				}
 			}
 		}
