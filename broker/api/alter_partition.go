@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/cluster"
 	"github.com/gracchus-mq/gracchus/controller"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
@@ -15,7 +16,27 @@ import (
 // alterPartition is how leaders change ISRs: the controller decides (KIP-497).
 type alterPartition struct {
 	controller Controller
+	view       *cluster.View
 	codes      codes
+}
+
+// elements is how many elements a request may have: maxElements, and those that it takes
+// to name every replica in the cluster once. Leaders ask for all that they have to ask
+// for in one request, and one that leads ten thousand partitions may ask for each when
+// another broker is lost. The bytes alone are no bound, a frame of brokers may have
+// 100 MiB.
+func (h *alterPartition) elements(body int) int {
+	if body <= maxElements { // no element takes less than a byte
+		return maxElements
+	}
+	s := h.view.Snapshot()
+	n := maxElements + s.TopicCount() + s.PartitionCount()
+	for t := range s.Topics() {
+		for i := range t.Partitions {
+			n += len(t.Partitions[i].Replicas)
+		}
+	}
+	return n
 }
 
 func (h *alterPartition) handle(ctx context.Context, r *server.Request, req *kmsg.AlterPartitionRequest) (*kmsg.AlterPartitionResponse, error) {

@@ -51,6 +51,47 @@ func TestTooManyElements(t *testing.T) {
 	w.logs.await(t, "too many elements", 3)
 }
 
+// What brokers ask their controller is bounded, too, although their frames may be
+// larger: leaders can name every replica there is, beside maxElements.
+func TestTooManyElementsOfBrokers(t *testing.T) {
+	w := newWorld(t)
+	w.assign("a", 2, 2, 0, []int32{2, 3})
+	const known = 1 + 2 + 4 // topics, partitions, replicas
+	tags := func(n int) (tags kmsg.Tags) {
+		for i := range n {
+			tags.Set(uint32(i+100), nil)
+		}
+		return tags
+	}
+	alter := func(n int) kmsg.Request {
+		return &kmsg.AlterPartitionRequest{Topics: make([]kmsg.AlterPartitionRequestTopic, n)}
+	}
+	shutdown := func(n int) kmsg.Request { return &kmsg.ControlledShutdownRequest{UnknownTags: tags(n)} }
+	allocate := func(n int) kmsg.Request { return &kmsg.AllocateProducerIDsRequest{UnknownTags: tags(n)} }
+	for name, c := range map[string]struct {
+		req            func(n int) kmsg.Request
+		taken, refused int
+		version        int16
+	}{
+		"AlterPartition":      {alter, maxElements + known, maxElements + known + 1, 1},
+		"ControlledShutdown":  {shutdown, 1000, maxElements, 3},
+		"AllocateProducerIds": {allocate, 1000, maxElements, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c1 := w.dial(w.brokers)
+			defer c1.Close()
+			most := c.req(c.taken)
+			go w.send(c1, most, c.version)
+			w.receive(c1, most)
+			c2 := w.dial(w.brokers)
+			defer c2.Close()
+			go w.send(c2, c.req(c.refused), c.version)
+			w.expectClosed(c2)
+		})
+	}
+	w.logs.await(t, "too many elements", 3)
+}
+
 // A request that names topics nobody has made makes so many of them and no more.
 func TestAutoCreationIsBounded(t *testing.T) {
 	w := newWorld(t)

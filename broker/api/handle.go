@@ -36,18 +36,20 @@ func tooManyElements(n int) error {
 // cannot be decoded closes the connection, as with Kafka; so does a request with
 // more than maxElements.
 func decoded[Q kmsg.Request, S kmsg.Response](answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
-	return decodedWithin(maxElements, answer)
+	return decodedWithin(func(int) int { return maxElements }, answer)
 }
 
-// decodedFromBroker is decoded for requests that only brokers send. They tell of
-// every partition there is.
-func decodedFromBroker[Q kmsg.Request, S kmsg.Response](answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
-	return decodedWithin(math.MaxInt, answer)
+// decodedFromController is decoded for requests that only controllers send. They tell
+// of every partition there is.
+func decodedFromController[Q kmsg.Request, S kmsg.Response](answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
+	return decodedWithin(func(int) int { return math.MaxInt }, answer)
 }
 
-func decodedWithin[Q kmsg.Request, S kmsg.Response](elements int, answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
+// decodedWithin is decoded for requests of other sizes: elements says how many a
+// request whose body has so many bytes may have.
+func decodedWithin[Q kmsg.Request, S kmsg.Response](elements func(body int) int, answer func(context.Context, *server.Request, Q) (S, error)) server.Handler {
 	return func(ctx context.Context, r *server.Request) error {
-		m, err := decode(ctx, r, elements)
+		m, err := decode(ctx, r, elements(len(r.Body)))
 		if err != nil {
 			return err
 		}

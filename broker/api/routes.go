@@ -115,7 +115,7 @@ func Routes(d Deps) ([]server.Route, error) {
 	updateHandler := &updateMetadata{from: from, view: d.View, replicas: d.Replicas, groups: d.Groups, txns: d.Transactions, codes: codes}
 	stopHandler := &stopReplica{from: from, replicas: d.Replicas, codes: codes}
 	allocateHandler := &allocateProducerIDs{controller: d.Controller, codes: codes}
-	alterISRHandler := &alterPartition{controller: d.Controller, codes: codes}
+	alterISRHandler := &alterPartition{controller: d.Controller, view: d.View, codes: codes}
 	shutdownHandler := &controlledShutdown{controller: d.Controller, codes: codes}
 
 	// Slots of what only computes, which leaves one processor to those who produce and
@@ -171,12 +171,12 @@ func Routes(d Deps) ([]server.Route, error) {
 		{Key: protocol.DescribeLogDirs, Min: 0, Max: 4, Slots: quick, Handle: decoded(dirsHandler.handle)},
 
 		// Between brokers.
-		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decodedFromBroker(leaderHandler.handle)},
-		{Key: protocol.StopReplica, Min: 0, Max: 4, InterBroker: true, Handle: decodedFromBroker(stopHandler.handle)},
-		{Key: protocol.UpdateMetadata, Min: 0, Max: 8, InterBroker: true, Handle: decodedFromBroker(updateHandler.handle)},
-		{Key: protocol.ControlledShutdown, Min: 0, Max: 3, InterBroker: true, Handle: decodedFromBroker(shutdownHandler.handle)},
-		{Key: protocol.AlterPartition, Min: 0, Max: 3, InterBroker: true, Handle: decodedFromBroker(alterISRHandler.handle)},
-		{Key: protocol.AllocateProducerIds, Min: 0, Max: 0, InterBroker: true, Handle: decodedFromBroker(allocateHandler.handle)},
+		{Key: protocol.LeaderAndIsr, Min: 0, Max: 7, InterBroker: true, Handle: decodedFromController(leaderHandler.handle)},
+		{Key: protocol.StopReplica, Min: 0, Max: 4, InterBroker: true, Handle: decodedFromController(stopHandler.handle)},
+		{Key: protocol.UpdateMetadata, Min: 0, Max: 8, InterBroker: true, Handle: decodedFromController(updateHandler.handle)},
+		{Key: protocol.ControlledShutdown, Min: 0, Max: 3, InterBroker: true, Handle: decoded(shutdownHandler.handle)},
+		{Key: protocol.AlterPartition, Min: 0, Max: 3, InterBroker: true, Handle: decodedWithin(alterISRHandler.elements, alterISRHandler.handle)},
+		{Key: protocol.AllocateProducerIds, Min: 0, Max: 0, InterBroker: true, Handle: decoded(allocateHandler.handle)},
 	}
 	slices.SortFunc(routes, func(a, b server.Route) int { return cmp.Compare(a.Key, b.Key) })
 	versions.announce(routes)
