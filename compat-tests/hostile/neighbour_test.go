@@ -47,6 +47,7 @@ func (v *victim) neighbour() *neighbour {
 			case <-tick.C:
 			}
 			begin := time.Now()
+			c.SetDeadline(begin.Add(patience)) // attacks take longer than one lasts
 			if n.err = n.once(c); n.err != nil {
 				return
 			}
