@@ -92,6 +92,35 @@ func TestTooManyElementsOfBrokers(t *testing.T) {
 	w.logs.await(t, "too many elements", 3)
 }
 
+// What controllers tell grows with the cluster, and is taken as long as its elements
+// say something.
+func TestTooManyElementsOfControllers(t *testing.T) {
+	w := newWorld(t)
+	const topics = maxElements // and as many partitions
+	// The smallest that says something: a topic of one letter and one partition.
+	stop := kmsg.NewPtrStopReplicaRequest()
+	stop.ControllerID, stop.ControllerEpoch, stop.BrokerEpoch = self, 3, 30
+	for range topics {
+		stop.Topics = append(stop.Topics, kmsg.StopReplicaRequestTopic{
+			Topic: "a", PartitionStates: []kmsg.StopReplicaRequestTopicPartitionState{{Partition: 1}}})
+	}
+	if resp := call[*kmsg.StopReplicaResponse](w, 3, stop); resp.ErrorCode != 0 || len(resp.Partitions) != topics {
+		t.Errorf("error code %d, %d partitions", resp.ErrorCode, len(resp.Partitions))
+	}
+	update := &kmsg.UpdateMetadataRequest{TopicStates: make([]kmsg.UpdateMetadataRequestTopicState, topics)}
+	for i := range update.TopicStates {
+		update.TopicStates[i].UnknownTags.Set(100, nil)
+	}
+	roles := &kmsg.LeaderAndISRRequest{TopicStates: make([]kmsg.LeaderAndISRRequestTopicState, 5*topics)}
+	for version, req := range map[int16]kmsg.Request{6: update, 4: roles} {
+		c := w.dial(w.brokers)
+		defer c.Close()
+		go w.send(c, req, version)
+		w.expectClosed(c)
+	}
+	w.logs.await(t, "too many elements", 2)
+}
+
 // A request that names topics nobody has made makes so many of them and no more.
 func TestAutoCreationIsBounded(t *testing.T) {
 	w := newWorld(t)
