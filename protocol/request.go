@@ -62,7 +62,7 @@ func DecodeRequest(h RequestHeader, body []byte) (kmsg.Request, error) {
 //
 // Beside the errors of DecodeRequest there is ErrTooManyElements.
 func DecodeRequestWithin(h RequestHeader, body []byte, elements int) (kmsg.Request, error) {
-	if err := checkShape(h, body, elements); err != nil {
+	if err := checkShape(shapes[:], h.Key, h.Version, body, elements); err != nil {
 		if errors.Is(err, ErrTooManyElements) {
 			err = fmt.Errorf("%w: at most %d are taken", err, elements)
 		}

@@ -200,7 +200,7 @@ func BenchmarkDecodeRequest(b *testing.B) {
 	b.Run("shape", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := checkShape(h, body, math.MaxInt); err != nil {
+			if err := checkShape(shapes[:], h.Key, h.Version, body, math.MaxInt); err != nil {
 				b.Fatal(err)
 			}
 		}

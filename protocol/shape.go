@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// The shape of a request says, field by field, how many bytes its parts take on
-// the wire. It is used to walk a body before the decoder sees it: the decoder
+// The shape of a request or response says, field by field, how many bytes its parts
+// take on the wire. It is used to walk a body before the decoder sees it: the decoder
 // allocates arrays by the counts that the peer claims, and loops over as many
 // tagged fields as the peer claims, up to four billion. After the walk every
 // element that is counted is known to be there, so that what decoding costs is in
@@ -33,7 +33,8 @@ type shape struct {
 	parts    []shape // of an element of an array, of a structure
 }
 
-type requestShape struct {
+// bodyShape is that of what follows a header.
+type bodyShape struct {
 	last   int16 // version
 	fields []shape
 }
@@ -49,7 +50,8 @@ var (
 	blob = shape{kind: kindBytes, to: math.MaxInt16, tag: -1}
 )
 
-func request(last int16, fields ...shape) requestShape { return requestShape{last, fields} }
+func request(last int16, fields ...shape) bodyShape  { return bodyShape{last, fields} }
+func response(last int16, fields ...shape) bodyShape { return bodyShape{last, fields} }
 
 func array(element shape) shape {
 	return shape{kind: kindArray, to: math.MaxInt16, tag: -1, parts: []shape{element}}
@@ -76,17 +78,18 @@ func (s *shape) in(version int16) bool { return s.from <= version && version <= 
 // two bytes on the wire the decoder makes an entry of a map.
 const tagWeight = 4
 
-// checkShape walks a request's body, whose arrays may have that many elements in
-// all. Bytes behind the last field are ignored, as Kafka ignores them.
-func checkShape(h RequestHeader, body []byte, elements int) error {
-	if h.Key < 0 || int(h.Key) >= len(shapes) || shapes[h.Key].fields == nil {
-		return fmt.Errorf("%v: %w", h.Key, ErrUnknownAPIKey)
+// checkShape walks the body of a request or a response, whichever the table is of;
+// its arrays may have that many elements in all. Bytes behind the last field are
+// ignored, as Kafka ignores them.
+func checkShape(table []bodyShape, key APIKey, version int16, body []byte, elements int) error {
+	if key < 0 || int(key) >= len(table) || table[key].fields == nil {
+		return fmt.Errorf("%v: %w", key, ErrUnknownAPIKey)
 	}
-	s := &shapes[h.Key]
-	if h.Version < 0 || h.Version > s.last {
-		return fmt.Errorf("no version %d: %w", h.Version, ErrMalformed)
+	s := &table[key]
+	if version < 0 || version > s.last {
+		return fmt.Errorf("no version %d: %w", version, ErrMalformed)
 	}
-	w := shapeWalker{rest: body, version: h.Version, flexible: isFlexible(h.Key, h.Version), left: elements}
+	w := shapeWalker{rest: body, version: version, flexible: isFlexible(key, version), left: elements}
 	return w.structure(s.fields)
 }
 

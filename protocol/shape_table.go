@@ -5,7 +5,7 @@ package protocol
 // the wire. Versions before the first that Kafka 3.9 still accepts are left out.
 // A test fills kmsg's requests of every key and version here and holds them
 // against their shapes.
-var shapes = [...]requestShape{
+var shapes = [...]bodyShape{
 	Produce:                      request(11, str.since(3), i16, i32, list(str, list(i32, blob))),
 	Fetch:                        request(17, str.tagged(0, 12), i32.until(14), group(i32, i64).tagged(1, 15), i32, i32, i32.since(3), i8.since(4), i32.since(7), i32.since(7), list(str.until(12), uuid.since(13), list(i32, i32.since(9), i64, i32.since(12), i64.since(5), i32, uuid.tagged(0, 17))), list(str.until(12), uuid.since(13), array(i32)).since(7), str.since(11)),
 	ListOffsets:                  request(9, i32, i8.since(2), list(str, list(i32, i32.since(4), i64, i32.until(0)))),
@@ -68,4 +68,21 @@ var shapes = [...]requestShape{
 	AllocateProducerIds:          request(0, i32, i64),
 	ConsumerGroupHeartbeat:       request(0, str, str, i32, str, str, i32, array(str), str, list(uuid, array(i32))),
 	ConsumerGroupDescribe:        request(0, array(str), i8),
+}
+
+// responseShapes holds the shapes of the responses to what brokers ask each other,
+// in the versions that they use.
+var responseShapes = [...]bodyShape{
+	Fetch:                response(17, i32.since(1), i16.since(7), i32.since(7), list(str.until(12), uuid.since(13), list(i32, i16, i64, i64.since(4), i64.since(5), group(i32, i64).tagged(0, 12), group(i32, i32).tagged(1, 12), group(i64, i32).tagged(2, 12), list(i64, i64).since(4), i32.since(11), blob)), list(i32, str, i32, str).tagged(0, 12)),
+	ListOffsets:          response(9, i32.since(2), list(str, list(i32, i16, array(i64).until(0), i64.since(1), i64.since(1), i32.since(4)))),
+	LeaderAndIsr:         response(7, i16, list(str, i32, i16).until(4), list(uuid, list(i32, i16)).since(5)),
+	StopReplica:          response(4, i16, list(str, i32, i16)),
+	UpdateMetadata:       response(8, i16),
+	ControlledShutdown:   response(3, i16, list(str, i32)),
+	ApiVersions:          response(4, i16, list(i16, i16, i16), i32.since(1), list(str, i16, i16).tagged(0, 3), i64.tagged(1, 3), list(str, i16, i16).tagged(2, 3), i8.tagged(3, 3)),
+	OffsetForLeaderEpoch: response(4, i32.since(2), list(str, list(i16, i32, i32.since(1), i64))),
+	AddPartitionsToTxn:   response(5, i32, i16.since(4), list(str, list(str, list(i32, i16))).since(4), list(str, list(i32, i16)).until(3)),
+	WriteTxnMarkers:      response(1, list(i64, list(str, list(i32, i16)))),
+	AlterPartition:       response(3, i32, i16, list(str.until(1), uuid.since(2), list(i32, i16, i32, i32, array(i32), i8.since(1), i32))),
+	AllocateProducerIds:  response(0, i32, i16, i64, i32),
 }

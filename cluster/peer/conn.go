@@ -188,8 +188,8 @@ func decode(frame []byte, f flight) (kmsg.Response, error) {
 	if f.req.Key() == int16(kmsg.ApiVersions) && len(body) >= 2 && int16(binary.BigEndian.Uint16(body)) == kerr.UnsupportedVersion.Code {
 		resp.SetVersion(0) // a version that is not known is refused in version 0 (KIP-511)
 	}
-	if err := resp.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("response to %s: %w", name, err)
+	if err := protocol.DecodeResponse(resp, body); err != nil {
+		return nil, err
 	}
 	return resp, nil
 }
