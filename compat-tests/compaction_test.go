@@ -247,7 +247,7 @@ func checkIndexes(t *testing.T, dir string) {
 	if err != nil || len(indexes) < len(compactedTopics) {
 		t.Fatalf("%d indexes, %v", len(indexes), err)
 	}
-	said := runIndexCheck(t, indexes)
+	said := runIndexCheck(t, startTools(t), indexes)
 	for _, f := range indexes {
 		if !strings.Contains(said, f+" passed sanity check.") && !strings.Contains(said, f+" is empty.") {
 			t.Errorf("%s did not pass the sanity check:\n%s", f, said)

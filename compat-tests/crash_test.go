@@ -73,7 +73,7 @@ func crash(t *testing.T, target harness.Target, rounds int, random *rand.Rand) {
 	wg.Wait()
 	checkCrashed(t, b, producers)
 	b.StopCleanly(t)
-	dumpLogSegments(t, o.Dirs)
+	dumpLogSegments(t, startTools(t), o.Dirs)
 }
 
 // checkCrashed reads all there is and compares it with what was acknowledged.

@@ -41,6 +41,7 @@ func takeOver(t *testing.T, zookeeper string, clean bool) {
 		// A session that is left behind by kill -9 must not hold up the next.
 		Properties: []string{"zookeeper.session.timeout.ms=6000", "log.segment.delete.delay.ms=1000"},
 	}
+	tools := startTools(t)
 	l := &ledger{topics: map[string]*written{}}
 	for round := range takeOverRounds {
 		for _, who := range []struct {
@@ -54,7 +55,7 @@ func takeOver(t *testing.T, zookeeper string, clean bool) {
 				l.turn(t, b)
 				if clean {
 					b.StopCleanly(t)
-					dumpLogSegments(t, o.Dirs)
+					dumpLogSegments(t, tools, o.Dirs)
 				} else {
 					b.Kill()
 				}
@@ -68,7 +69,7 @@ func takeOver(t *testing.T, zookeeper string, clean bool) {
 		b := harness.StartKafka(t, o)
 		l.check(t, b)
 		b.StopCleanly(t)
-		dumpLogSegments(t, o.Dirs)
+		dumpLogSegments(t, tools, o.Dirs)
 	})
 }
 
@@ -265,7 +266,7 @@ func (l *ledger) check(t *testing.T, b *harness.Broker) {
 }
 
 // dumpLogSegments has Kafka's own tool read every file of every log.
-func dumpLogSegments(t *testing.T, dirs []string) {
+func dumpLogSegments(t *testing.T, tools *tools, dirs []string) {
 	t.Helper()
 	var files []string
 	for _, dir := range dirs {
@@ -292,14 +293,14 @@ func dumpLogSegments(t *testing.T, dirs []string) {
 		files = files[:most]
 	}
 	for some := range slices.Chunk(files, atOnce) {
-		dumpSome(t, some)
+		dumpSome(t, tools, some)
 	}
 }
 
-func dumpSome(t *testing.T, files []string) {
+func dumpSome(t *testing.T, tools *tools, files []string) {
 	t.Helper()
-	said := harness.Run(t, 2*time.Minute, harness.Kafka(t, "tool", "kafka.tools.DumpLogSegments", "--deep-iteration", "--files", strings.Join(files, ",")))
-	sane := runIndexCheck(t, files)
+	said := tools.dumpLogs(t, "--deep-iteration", "--files", strings.Join(files, ","))
+	sane := runIndexCheck(t, tools, files)
 	for _, complaint := range []string{"Mismatch", "mismatch", "Non-consecutive", "out of order", "Exception", "invalid", "isvalid: false", "failed", "Corrupt", "rror:"} {
 		if i := strings.Index(said, complaint); i >= 0 {
 			t.Errorf("DumpLogSegments complains: …%s…", said[max(0, i-300):min(len(said), i+300)])
@@ -315,11 +316,11 @@ func dumpSome(t *testing.T, files []string) {
 	}
 }
 
-func runIndexCheck(t *testing.T, files []string) string {
+func runIndexCheck(t *testing.T, tools *tools, files []string) string {
 	t.Helper()
 	indexes := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return !strings.HasSuffix(f, ".index") })
 	if len(indexes) == 0 {
 		return ""
 	}
-	return harness.Run(t, 2*time.Minute, harness.Kafka(t, "tool", "kafka.tools.DumpLogSegments", "--index-sanity-check", "--files", strings.Join(indexes, ",")))
+	return tools.dumpLogs(t, "--index-sanity-check", "--files", strings.Join(indexes, ","))
 }

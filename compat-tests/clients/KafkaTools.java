@@ -29,8 +29,12 @@ public class KafkaTools {
             try {
                 Class.forName(words[0]).getMethod("main", String[].class).invoke(null, (Object) Arrays.copyOfRange(words, 1, words.length));
             } catch (InvocationTargetException e) {
-                if (e.getCause() instanceof Ended) code = ((Ended) e.getCause()).code;
-                else e.getCause().printStackTrace();
+                if (e.getCause() instanceof Ended) {
+                    code = ((Ended) e.getCause()).code;
+                } else {
+                    e.getCause().printStackTrace();
+                    code = 1;
+                }
             }
             System.out.println("\nEND " + code); // not all end with a line
             System.out.flush();
