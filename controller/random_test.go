@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta"
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
@@ -24,6 +25,7 @@ func TestRandomHistories(t *testing.T) {
 	if testing.Short() {
 		seeds = 10
 	}
+	seeds /= race.Every(t)
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
 // What groups are thought to take in memory is about what they take: a budget that is
 // off by much bounds nothing, or too much.
 func TestFootprint(t *testing.T) {
+	race.Skip(t, "it measures memory, in one goroutine")
 	limits := settingsForTests().Limits
 	now := time.Now()
 	reply := func(JoinResult) {}

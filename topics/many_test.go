@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/topics"
 	"github.com/gracchus-mq/gracchus/zkmeta/zkserver"
 )
@@ -16,6 +17,10 @@ import (
 func TestTenThousandPartitions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes 10,000 partitions on disk")
+	}
+	slow := int32(1) // how many times longer the race detector makes things take
+	if race.Enabled {
+		slow = 5
 	}
 	shapes := []struct{ topics, partitions int32 }{{1, 10_000 / slow}, {1000 / slow, 10}}
 	for _, shape := range shapes {
@@ -41,7 +46,7 @@ func TestTenThousandPartitions(t *testing.T) {
 				}
 			}
 			created := time.Since(start)
-			if n := l.view.Snapshot().PartitionCount(); n != 10_000/slow {
+			if n := l.view.Snapshot().PartitionCount(); n != 10_000/int(slow) {
 				t.Errorf("%d partitions in the view", n)
 			}
 			start = time.Now()

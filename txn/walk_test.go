@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 )
@@ -31,6 +32,7 @@ func TestWalk(t *testing.T) {
 	if testing.Short() {
 		seeds = 30
 	}
+	seeds /= uint64(race.Every(t))
 	for seed := range seeds {
 		w := newWalk(t, seed)
 		for range 400 {

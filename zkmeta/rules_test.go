@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/internal/zktest"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/zkmeta/session"
@@ -535,7 +536,10 @@ func TestConfigChanges(t *testing.T) {
 func TestManyPartitions(t *testing.T) {
 	f := newFixture(t)
 	claim := f.elected()
-	const n = manyPartitions
+	n := 10_000
+	if race.Enabled {
+		n /= 10 // it makes everything slower
+	}
 	replicas := make([][]int32, n)
 	entries := make([]PartitionEntry, n)
 	partitions := make([]protocol.TopicPartition, n)

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gracchus-mq/gracchus/broker/server"
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -31,7 +32,7 @@ func TestHotPathAllocations(t *testing.T) {
 	for _, p := range hotPaths {
 		run, _ := p.make(t)
 		run()
-		if n := testing.AllocsPerRun(100, run); n > p.allocs && !raceEnabled {
+		if n := testing.AllocsPerRun(100, run); n > p.allocs && !race.Enabled {
 			t.Errorf("%s: %.0f allocations, at most %.0f are allowed", p.name, n, p.allocs)
 		}
 	}
@@ -180,9 +181,7 @@ func BenchmarkFetch(b *testing.B) {
 }
 
 func TestRoundTripAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Skip(t, "the race detector allocates")
 	for _, size := range produceSizes {
 		run := roundTrip(t, produceOne("t", 0, -1, batch(size.records, size.bytes)), 9)
 		run()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -82,9 +83,7 @@ func BenchmarkGroups(b *testing.B) {
 }
 
 func TestGroupAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Skip(t, "the race detector allocates")
 	for _, p := range groupPaths {
 		run := groupRoundTrip(t, p.req)
 		run()

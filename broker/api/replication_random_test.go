@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/replica"
 )
@@ -35,7 +36,7 @@ const randomSeeds = 60
 // With flush.messages=1 the crashes are power losses.
 func TestReplicationUnderFaults(t *testing.T) {
 	first, n := uint64(0), uint64(randomSeeds)
-	if raceEnabled {
+	if race.Enabled {
 		n /= 6 // each takes many times as long
 	}
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {

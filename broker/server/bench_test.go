@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 )
 
@@ -107,7 +108,7 @@ func TestAllocationsPerRequest(t *testing.T) {
 		c, send := benchServer(t, size)
 		send(c)
 		send(c)
-		if n := testing.AllocsPerRun(200, func() { send(c) }); n > 2 && !raceEnabled {
+		if n := testing.AllocsPerRun(200, func() { send(c) }); n > 2 && !race.Enabled {
 			t.Errorf("a request of %d bytes costs %.1f allocations", size, n)
 		}
 	}

@@ -3,15 +3,15 @@ package server
 import (
 	"runtime"
 	"testing"
+
+	"github.com/gracchus-mq/gracchus/internal/race"
 )
 
 // Whatever the size of the frames a producer sends, its second one and those
 // after it take the memory of the first. A pool that took back what is larger
 // than its largest class held on to every body once, and gave out none.
 func TestBuffersAreReused(t *testing.T) {
-	if raceEnabled {
-		t.Skip("under the race detector sync.Pool drops what it is given, at random")
-	}
+	race.Skip(t, "under the race detector sync.Pool drops what it is given, at random")
 	const rounds = 50
 	for _, size := range []int{1, chunkSize, chunkSize + 1, 1 << 20, 2 << 20, 6 << 20, 17 << 20} {
 		p := new(bufferPool)

@@ -5,12 +5,18 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/gracchus-mq/gracchus/internal/race"
 )
 
 // PowerLoss returns with which seed a test of power losses begins and how many it tries:
-// what it says itself, unless GRACCHUS_POWERLOSS_FROM and GRACCHUS_POWERLOSS_SEEDS do.
+// what it says itself (under the race detector a part of it: race.Every), unless
+// GRACCHUS_POWERLOSS_FROM and GRACCHUS_POWERLOSS_SEEDS do.
 func PowerLoss(t *testing.T, from, n uint64) (uint64, uint64) {
 	t.Helper()
+	if os.Getenv("GRACCHUS_POWERLOSS_SEEDS") == "" {
+		n /= uint64(race.Every(t))
+	}
 	return number(t, "GRACCHUS_POWERLOSS_FROM", from), number(t, "GRACCHUS_POWERLOSS_SEEDS", n)
 }
 

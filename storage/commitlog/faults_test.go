@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -57,13 +58,14 @@ func TestEveryOperationFails(t *testing.T) {
 	if total < 200 || len(whole.batches) < 10 {
 		t.Fatalf("the script has only %d operations and leaves %d batches", total, len(whole.batches))
 	}
+	every := int64(race.Every(t))
+	if testing.Short() {
+		every = 5
+	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for n := int64(1); n <= total; n++ {
-				if testing.Short() && n%5 != 0 {
-					continue
-				}
+			for n := int64(1); n <= total; n += every {
 				s := newFaultScript(t, fmt.Sprintf("%s at operation %d", name, n))
 				s.faults.Inject(way(n))
 				err := s.run()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol/record"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -252,6 +253,7 @@ func TestCutIsDurable(t *testing.T) {
 // Retention of the whole log leaves an empty one that goes on at the same offset,
 // wherever it is interrupted and whatever a power loss leaves.
 func TestRetentionOfAllIsDurable(t *testing.T) {
+	every := race.Every(t)
 	for n := int64(1); ; n++ {
 		mem := vfs.NewMem()
 		faults := vfs.NewFaults(mem)
@@ -274,7 +276,7 @@ func TestRetentionOfAllIsDurable(t *testing.T) {
 			return nil
 		})
 		_, failed := l.DeleteExpired(time.Now())
-		for seed := range uint64(100) {
+		for seed := range uint64(100 / every) {
 			o.FS = mem.Crash(rand.New(rand.NewPCG(seed*7919, uint64(n))))
 			after := mustOpen(t, o)
 			if after.EndOffset() != 5 {
@@ -294,6 +296,7 @@ func TestRetentionOfAllIsDurable(t *testing.T) {
 // A segment below the recovery point that has lost its index gets it back whole, or
 // has none: what a kill or a power loss leaves of a recovery is not taken for it.
 func TestInterruptedIndexRebuild(t *testing.T) {
+	every := int64(race.Every(t))
 	base := vfs.NewMem()
 	must(t, base.MkdirAll("/logs/t-0", 0o755))
 	must(t, base.SyncDir("/"))
@@ -339,7 +342,7 @@ func TestInterruptedIndexRebuild(t *testing.T) {
 	} {
 		for _, clean := range []bool{false, true} {
 			interrupted := 0
-			for n := int64(1); ; n++ {
+			for n := int64(1); ; n += every {
 				mem := base.Kill()
 				must(t, damage(mem))
 				must(t, mem.SyncDir(o.Dir))

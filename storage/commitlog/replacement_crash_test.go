@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
 
@@ -57,7 +58,7 @@ func TestReplacementCutShort(t *testing.T) {
 // then at one of the start that follows: what is left is the old segments or the new one,
 // wherever what was not synced got lost.
 func TestReplacementLosesPower(t *testing.T) {
-	const draws = 10 // of what is left, for each operation
+	draws := 10 / race.Every(t) // of what is left, for each operation
 	mem := vfs.NewMem()
 	faults := vfs.NewFaults(mem)
 	o := compactedOptions(faults)

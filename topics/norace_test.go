@@ -1,5 +1,0 @@
-//go:build !race
-
-package topics_test
-
-const slow = 1

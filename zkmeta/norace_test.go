@@ -1,5 +1,0 @@
-//go:build !race
-
-package zkmeta
-
-const manyPartitions = 10_000
