@@ -59,13 +59,29 @@ jvm_for_tests=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1)
 jvm_for_measurements=(-server -Xms1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
   -XX:+ExplicitGCInvokesConcurrent -XX:MaxInlineLevel=15)
 
+# class_archive JARS names the file of classes that a JVM of tests maps instead of loading
+# them from these jars, if it is there: see archive-classes of scripts/kafka. Each build of
+# Java has its own.
+class_archive() {
+  local java
+  java=$(realpath "$(type -P java)") || return 0
+  echo "$1-java-$(cksum <"${java%/bin/java}/release" 2>/dev/null | cut -d' ' -f1).jsa"
+}
+
 # java_run JVM LEVEL HEAP CLASS ARG... runs a class of Kafka 3.9.2 or ZooKeeper;
-# JVM is the name of one of the arrays above.
+# JVM is the name of one of the arrays above. With ARCHIVE_CLASSES=FILE it leaves the
+# classes it has loaded in that file when it ends.
 java_run() {
   local -n jvm=$1
-  local level=$2 heap=$3 jars
+  local kind=$1 level=$2 heap=$3 jars archive classes=()
   shift 3
   jars=$("$scripts/fetch" kafka) || exit
-  exec java "${jvm[@]}" "-Xmx$heap" -Djava.awt.headless=true "-Dgracchus.log.level=$level" \
+  archive=$(class_archive "$jars")
+  if [ -n "${ARCHIVE_CLASSES:-}" ]; then
+    classes=("-XX:ArchiveClassesAtExit=$ARCHIVE_CLASSES")
+  elif [ "$kind" = jvm_for_tests ] && [ -e "$archive" ]; then
+    classes=("-XX:SharedArchiveFile=$archive")
+  fi
+  exec java "${jvm[@]}" "${classes[@]}" "-Xmx$heap" -Djava.awt.headless=true "-Dgracchus.log.level=$level" \
     "-Dlog4j.configuration=file:$scripts/lib/log4j.properties" -cp "$jars/*" "$@"
 }
