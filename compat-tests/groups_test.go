@@ -83,7 +83,6 @@ func lifeOfGroup(t *testing.T, b *harness.Broker, name string, join func(t *test
 }
 
 func TestFranzGroups(t *testing.T) {
-	t.Parallel() // it waits, most of the time
 	onTargets(t, func(t *testing.T, b *harness.Broker) {
 		for name, balancer := range map[string]kgo.GroupBalancer{"eager": kgo.RangeBalancer(), "cooperative": kgo.CooperativeStickyBalancer()} {
 			lifeOfGroup(t, b, name, func(t *testing.T, group, topic string, read *seen) func() {
@@ -158,7 +157,6 @@ func (m saramaMember) ConsumeClaim(session sarama.ConsumerGroupSession, claim sa
 }
 
 func TestSaramaGroups(t *testing.T) {
-	t.Parallel() // it waits, most of the time
 	onTargets(t, func(t *testing.T, b *harness.Broker) {
 		for _, version := range []sarama.KafkaVersion{sarama.V0_11_0_0, sarama.DefaultVersion, sarama.MaxVersion} {
 			config := saramaClient{version, []string{b.Addr}}.config()
@@ -184,7 +182,6 @@ func TestSaramaGroups(t *testing.T) {
 }
 
 func TestKcatGroups(t *testing.T) {
-	t.Parallel() // it waits, most of the time
 	binary := harness.Fetch(t, "kcat")
 	onTargets(t, func(t *testing.T, b *harness.Broker) {
 		lifeOfGroup(t, b, "kcat", func(t *testing.T, group, topic string, read *seen) func() {

@@ -26,11 +26,16 @@ const (
 
 var codecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
-// onTargets runs a test on each broker that COMPAT_TARGETS names.
+// onTargets runs a test on each broker that COMPAT_TARGETS names, beside each other and
+// beside other tests: all of them wait, most of the time.
 func onTargets(t *testing.T, test func(t *testing.T, b *harness.Broker)) {
 	t.Helper()
+	t.Parallel()
 	for _, target := range harness.Targets(t) {
-		t.Run(target.Name, func(t *testing.T) { test(t, startTarget(t, target, harness.Options{})) })
+		t.Run(target.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, startTarget(t, target, harness.Options{}))
+		})
 	}
 }
 
