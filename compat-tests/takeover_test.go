@@ -21,11 +21,13 @@ import (
 // directories and znodes. Each turn finds all that the turns before wrote, goes
 // on with the same producer, and writes more.
 func TestTakeOver(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []struct {
 		name  string
 		clean bool
 	}{{"clean stops", true}, {"kill -9", false}} {
 		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
 			takeOver(t, harness.ZooKeeper(t), mode.clean)
 		})
 	}

@@ -22,6 +22,7 @@ import (
 // stopped: paths, kinds, versions, ACLs and data, field by field, with null and
 // empty told apart.
 func TestZnodes(t *testing.T) {
+	t.Parallel()
 	kafkaRunning, kafkaStopped := treesOf(t, harness.StartKafka)
 	running, stopped := treesOf(t, ours())
 	compareTrees(t, "while it runs", running, kafkaRunning)
