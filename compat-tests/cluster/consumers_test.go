@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -150,6 +151,7 @@ type franzMember struct {
 	client *kgo.Client
 
 	mu       sync.Mutex
+	member   string             // its id in the group when it was last assigned anything
 	assigned map[int32]promises // what was acknowledged when the partition was, until a record was read
 }
 
@@ -209,6 +211,7 @@ func (m *franzMember) take(partitions []int32) {
 	acked, _ := m.g.promised()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.member, _ = m.client.GroupMetadata()
 	for _, p := range partitions {
 		m.assigned[p] = acked
 	}
@@ -228,6 +231,10 @@ func (m *franzMember) process(r *kgo.Record) {
 
 // commit commits what was processed. What fails is committed later, by this member or by
 // whoever processes it again.
+//
+// A member that has been out of the group does not commit before it is assigned something
+// anew. The client, cooperative, comes back under another id with the partitions that it
+// had, where it was, although others may have had them since; and it can commit.
 func (m *franzMember) commit() {
 	offsets := m.client.UncommittedOffsets()
 	if len(offsets) == 0 {
@@ -236,6 +243,14 @@ func (m *franzMember) commit() {
 	before, last := m.g.promised()
 	ctx, cancel := context.WithTimeout(context.Background(), commitPatience)
 	defer cancel()
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if req.MemberID != m.member {
+			return errWasOut
+		}
+		return nil
+	})
 	m.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			return
@@ -249,6 +264,8 @@ func (m *franzMember) commit() {
 		}
 	})
 }
+
+var errWasOut = errors.New("the member has been out of the group since it was assigned its partitions")
 
 // saramaMember reads as a member whose client commits now and then.
 type saramaMember struct{ g *consumers }

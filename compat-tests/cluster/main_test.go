@@ -54,12 +54,13 @@ func eventually(t *testing.T, limit time.Duration, what string, is func() bool) 
 }
 
 // client knows the brokers at some addresses and places records by hand. It asks again
-// soon, and for as long as it takes, as to topics that a broker has not heard of yet.
+// soon, and for as long as it takes, as to topics that a broker has not heard of yet, and
+// does not think of TLS when a broker ends before it answers for the first time.
 func client(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	c, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(50 * time.Millisecond), kgo.UnknownTopicRetries(-1),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.AlwaysRetryEOF(),
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
