@@ -5,15 +5,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 )
 
-// Repository is the folder of the whole project.
+// Repository is the folder of the whole project, in which this process was started, or in
+// a folder below it.
 func Repository() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
+	at, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(at, "compat-tests", "go.mod")); err == nil {
+			return at
+		}
+		above := filepath.Dir(at)
+		if above == at {
+			panic("not in a checkout of the project, whose scripts and test data are needed: start it there")
+		}
+		at = above
+	}
 }
 
 // exit code of scripts/fetch for what cannot be had on this machine
