@@ -70,9 +70,8 @@ type CommittedOffset struct {
 var noOffset = OffsetValue{Offset: -1, LeaderEpoch: -1, ExpireMS: NoExpiry}
 
 // FetchOffsets appends to dst what a group has committed for partitions, offset −1
-// where that is nothing. It may tell an old
-// state, unless Confirm was called before. Errors are kerr.CoordinatorNotAvailable,
-// CoordinatorLoadInProgress, NotCoordinator.
+// where that is nothing. It may tell an old state, unless Confirm was called before.
+// Errors are kerr.CoordinatorNotAvailable, CoordinatorLoadInProgress, NotCoordinator.
 func (c *Coordinator) FetchOffsets(dst []CommittedOffset, group string, partitions []protocol.TopicPartition) ([]CommittedOffset, error) {
 	h, err := c.find(group)
 	if err != nil {

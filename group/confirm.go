@@ -17,8 +17,8 @@ const confirmTimeout = 500 * time.Millisecond
 // too. Kafka does not make sure.
 //
 // It returns those that it is not sure of, and why: kerr.NotCoordinator. It may ask other
-// brokers, and waits half a second for them. Groups whose coordinator this
-// broker knows that it is not are left out.
+// brokers, and waits half a second for them. Groups that this broker knows to have another
+// coordinator are left out.
 func (c *Coordinator) Confirm(ctx context.Context, groups ...string) (unsure map[string]error) {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()

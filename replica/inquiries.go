@@ -93,7 +93,9 @@ func (q *inquiries) run(broker int32) {
 	}
 }
 
+// round asks a broker once for all who still wait.
 func (q *inquiries) round(broker int32, list []inquiry) {
+	// Of two epochs that are asked about the later one is this broker's, too.
 	epochs := map[protocol.TopicPartition]int32{}
 	for _, i := range list {
 		if known, there := epochs[i.tp]; i.ctx.Err() == nil && (!there || i.epoch > known) {

@@ -36,10 +36,10 @@ var mixedCodecs = []kgo.CompressionCodec{
 // TestMixed has two Kafka 3.9.2 and a broker of ours in one cluster, with either as its
 // first controller. Topics have three replicas, of which two must be in sync. They are
 // made, produced to with every codec, trimmed, configured, expanded and deleted, and groups
-// commit offsets; then brokers stop and are killed while producers are busy, come back and lead again. In the
-// end every acknowledged record is there once, in order, at its offset, and the replicas
-// are the same, byte by byte, and so are the epochs that they know. How soon brokers of
-// Kafka's do their part is told, not asserted.
+// commit offsets; then brokers stop and are killed while producers are busy, come back and
+// lead again. In the end every acknowledged record is there once, in order, at its offset,
+// and the replicas are the same, byte by byte, and so are the epochs that they know. How
+// soon brokers of Kafka's do their part is told, not asserted.
 //
 // CLUSTER_ENDS says how often a broker ends (4), CLUSTER_SEED repeats a run.
 func TestMixed(t *testing.T) {
