@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func (l *transactionsLedger) turn(t *testing.T, name string, start func(harness.
 			l.committed = -1
 		} else {
 			waitForLeaders(t, b, takenTopic)
-			l.takeUp(t, client)
+			l.takeUp(t, b, client)
 		}
 		l.change(t, client)
 		l.check(t, client)
@@ -137,13 +138,16 @@ func (l *transactionsLedger) compacted(t *testing.T) {
 }
 
 // takeUp finds all as the broker before has left it, and goes on with what is open.
-func (l *transactionsLedger) takeUp(t *testing.T, client *kgo.Client) {
+func (l *transactionsLedger) takeUp(t *testing.T, b *harness.Broker, client *kgo.Client) {
 	t.Helper()
 	// These end by themselves, whenever.
 	awaitTransaction(t, client, l.ending.name, map[bool]string{true: "CompleteCommit", false: "CompleteAbort"}[l.ending.committed])
 	l.end(l.ending, l.ending.committed)
 	awaitTransaction(t, client, l.slow.name, "CompleteAbort")
 	l.end(l.slow, false)
+	for _, p := range []*takenTransaction{l.ending, l.slow} {
+		markDropped(t, b, client, p)
+	}
 	l.markedAgain(t, client)
 	l.refused(t, client, l.slow)
 	compareLines(t, "transactional ids", l.describe(t, client), l.described)
@@ -290,6 +294,54 @@ func (l *transactionsLedger) markedAgain(t *testing.T, client *kgo.Client) {
 		}
 		line.end = end.Offset
 	}
+}
+
+var droppedMarkers = regexp.MustCompile(`Couldn't find leader endpoint for partitions Set\(([^)]*)\) while trying to send transaction markers for ([^,]+),`)
+
+// markDropped writes the markers that Kafka has dropped, as an operator would: a Kafka that
+// has loaded the log of transactional ids before its controller has told it of a topic takes
+// the topic for deleted, says so, and leaves the transaction open there for ever.
+func markDropped(t *testing.T, b *harness.Broker, client *kgo.Client, p *takenTransaction) {
+	t.Helper()
+	dropped := kadm.TopicsSet{}
+	for _, said := range droppedMarkers.FindAllStringSubmatch(b.Output(), -1) {
+		if said[2] != p.name {
+			continue
+		}
+		for partition := range p.partitions {
+			if slices.Contains(strings.Split(said[1], ", "), fmt.Sprint(takenTopic, "-", partition)) {
+				dropped.Add(takenTopic, partition)
+			}
+		}
+	}
+	if len(dropped) == 0 {
+		return
+	}
+	t.Logf("Kafka has dropped the markers of %s", p.name)
+	if p.committed {
+		t.Fatalf("%s, which is committed: what an operator aborts then is lost", p.name)
+	}
+	admin, epoch := kadm.NewClient(client), describeTransaction(t, client, p.name).ProducerEpoch
+	described, err := admin.DescribeProducers(within(t, 20*time.Second), dropped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	described.EachProducer(func(open kadm.DescribedProducer) {
+		if open.ProducerID != p.id || open.CurrentTxnStartOffset < 0 {
+			return
+		}
+		markers := kadm.TxnMarkers{ProducerID: p.id, ProducerEpoch: epoch, CoordinatorEpoch: max(open.CoordinatorEpoch, 0), Topics: kadm.TopicsSet{}}
+		markers.Topics.Add(open.Topic, open.Partition)
+		written, err := admin.WriteTxnMarkers(within(t, 20*time.Second), markers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written.EachPartition(func(r kadm.TxnMarkersPartitionResponse) {
+			if r.Err != nil {
+				t.Errorf("%s is not aborted in partition %d: %v", p.name, r.Partition, r.Err)
+			}
+		})
+	})
 }
 
 func (l *transactionsLedger) lastOf(p *takenTransaction, partition int32) (offset int64) {
