@@ -146,7 +146,7 @@ const largeBatch = 32 << 10 // bytes
 // withoutCut shortens a range of n bytes that begins with first to where the batch begins
 // that it would end in, if that can be told at once.
 func (s *segment) withoutCut(first place, n int64) (int64, error) {
-	end := first.position + n
+	end, cycle := first.position+n, s.cuts.begin()
 	at, err := s.offsets.positionAtOrBefore(end)
 	if err != nil {
 		return 0, err
@@ -155,10 +155,11 @@ func (s *segment) withoutCut(first place, n int64) (int64, error) {
 	if at >= end {
 		return n, nil
 	}
-	_, whole, err := s.seek(0, at, end)
-	if err != nil || whole {
+	h, found, err := s.seek(0, at, s.size.Load())
+	if err != nil || !found || h.position+h.size <= end {
 		return n, err
 	}
+	s.cuts.remember(cycle, h.place())
 	return at - first.position, nil
 }
 
@@ -168,11 +169,14 @@ func (l *Log) locate(s *segment, offset, limit int64) (place, error) {
 	if p, known := l.tail.find(s, offset); known {
 		return p, nil
 	}
+	if p, known := s.cuts.find(offset); known {
+		return p, nil
+	}
 	h, found, err := s.find(offset, limit)
 	if err != nil || !found {
 		return place{position: limit}, err
 	}
-	return place{base: h.base, next: h.next(), position: h.position, size: h.size}, nil
+	return h.place(), nil
 }
 
 // sizeBelow is the size of the part of a segment whose batches are wholly below

@@ -28,6 +28,7 @@ type segment struct {
 	txns    txnIndex
 
 	size atomic.Int64 // bytes of whole batches
+	cuts cuts
 
 	sealed     bool  // indexes are complete and cut to size
 	synced     bool  // all files are durable; never set for a segment being written

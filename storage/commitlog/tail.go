@@ -26,6 +26,10 @@ type place struct {
 	position, size int64
 }
 
+func (h header) place() place {
+	return place{base: h.base, next: h.next(), position: h.position, size: h.size}
+}
+
 // reset forgets everything but the end of the log.
 func (t *tail) reset(s *segment, end, size int64) {
 	t.mu.Lock()
@@ -39,7 +43,7 @@ func (t *tail) add(s *segment, h header) {
 	if t.ring == nil {
 		t.ring = new([tailLength]place)
 	}
-	t.ring[t.n%tailLength] = place{base: h.base, next: h.next(), position: h.position, size: h.size}
+	t.ring[t.n%tailLength] = h.place()
 	t.n++
 	t.segment, t.end, t.size = s, h.next(), h.position+h.size
 }

@@ -127,6 +127,7 @@ func (s *segment) truncate(end, size int64) error {
 	if err := s.file.truncate(size); err != nil {
 		return err
 	}
+	s.cuts.forget()
 	if err := s.file.sync(); err != nil {
 		return err
 	}
