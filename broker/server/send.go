@@ -75,6 +75,10 @@ func (c *conn) writeBytes(replies []*Reply) error {
 
 func (c *conn) writeWithFiles(p *Reply) error {
 	sent := 0
+	if p.files[len(p.files)-1].at < len(p.Buf) {
+		c.sender.together()
+		defer c.sender.apart()
+	}
 	for _, f := range p.files {
 		if err := c.sender.send(p.Buf[sent:f.at], true); err != nil {
 			return err

@@ -27,11 +27,14 @@ type sender struct {
 
 	bytesOut, fileOut func(socket uintptr) (done bool)
 	fileOpen          func(file uintptr)
+	cork, uncork      func(socket uintptr)
 }
 
 func (s *sender) init() {
 	s.bytesOut = s.pushBytes
 	s.fileOut = s.pushFile
+	s.cork = func(socket uintptr) { nowait.Cork(socket, true) }
+	s.uncork = func(socket uintptr) { nowait.Cork(socket, false) }
 	s.fileOpen = func(file uintptr) {
 		s.file = file
 		if err := s.raw.Write(s.fileOut); err != nil {
@@ -70,6 +73,21 @@ func (s *sender) pushBytes(socket uintptr) bool {
 		s.touch()
 	}
 	return true
+}
+
+// together begins what is to leave in as few packets as can be, and apart ends it. The last
+// bytes of a file would have a packet of their own, and what follows them another one, for
+// which the client would be woken again.
+func (s *sender) together() {
+	if s.raw != nil {
+		_ = s.raw.Control(s.cork) // it fails if the connection is closed
+	}
+}
+
+func (s *sender) apart() {
+	if s.raw != nil {
+		_ = s.raw.Control(s.uncork)
+	}
 }
 
 // sendFile lets the kernel send a piece of a file. The offset is explicit:

@@ -51,6 +51,17 @@ func Send(socket uintptr, b []byte, more bool) (int, error) {
 	}
 }
 
+// Cork has a socket keep a packet that is not full for what comes next, until it is undone,
+// which sends it. Unlike Send with more it holds for Sendfile, too.
+func Cork(socket uintptr, on bool) {
+	var value int32
+	if on {
+		value = 1
+	}
+	// It fails for no TCP socket, and would only cost a packet.
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, socket, unix.IPPROTO_TCP, unix.TCP_CORK, uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+}
+
 // Pread reads from a file at an offset into p, which is not empty. It fails with EAGAIN if
 // the disk would have to be waited for, and with EOPNOTSUPP if the file system cannot tell.
 func Pread(file uintptr, p []byte, offset int64) (int, error) {

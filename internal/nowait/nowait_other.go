@@ -32,6 +32,9 @@ func Send(socket uintptr, b []byte, more bool) (int, error) {
 	}
 }
 
+// Cork does nothing here.
+func Cork(socket uintptr, on bool) {}
+
 // Pread is not available here.
 func Pread(file uintptr, p []byte, offset int64) (int, error) { return 0, syscall.EOPNOTSUPP }
 
