@@ -1,10 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
+	"path/filepath"
+	"time"
 )
 
 func consumeLoads() []load {
@@ -48,7 +47,6 @@ func consumeScenario(b *bench) error {
 func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 	topic := b.topic()
 	what := fmt.Sprintf("%s records, %s batches, %s", sizeName(l.record), sizeName(l.batch), l.codec)
-	sent := map[string]traffic{} // what each has sent in its last turn
 	var turns []turn
 	for _, subject := range b.brokers {
 		c := b.running[subject]
@@ -59,18 +57,16 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 		if _, err := produce(c.addr(), topic, l, b.payload.values(l.record)); err != nil {
 			return Cell{}, err
 		}
-		turns = append(turns, turn{subject, func() (values Values, err error) {
-			values, sent[subject], err = b.consumeTurn(c, topic, l)
-			return values, err
-		}})
+		turns = append(turns, turn{subject, func() (Values, error) { return b.consumeTurn(c.addr(), c.spent, topic, l) }})
 	}
+	written := b.running[ours][0].Options.Dirs[0]
+	if err := f.serve(topic, filepath.Join(written, topic+"-0")); err != nil {
+		return Cell{}, err
+	}
+	turns = append(turns, turn{theFloor, func() (Values, error) { return b.consumeTurn(f.kafka, f.spent, topic, l) }})
 	if err := b.warmUp(what, cpuPerGB, turns); err != nil {
 		return Cell{}, err
 	}
-	if err := f.fill(least(sent).wire/int64(b.scale.reads) + 1<<20); err != nil {
-		return Cell{}, err
-	}
-	turns = append(turns, turn{theFloor, func() (Values, error) { return f.sendTurn(least(sent), b.scale.reads) }})
 	rounds, err := b.rounds(what, b.scale.rounds, turns)
 	if err != nil {
 		return Cell{}, err
@@ -86,11 +82,11 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 }
 
 // consumeTurn reads the topic as often as the scale says, each time with a new client.
-func (b *bench) consumeTurn(c cluster, topic string, l load) (Values, traffic, error) {
+func (b *bench) consumeTurn(addr string, spent func(func() error) (time.Duration, error), topic string, l load) (Values, error) {
 	var all traffic
-	cpu, err := c.spent(func() error {
+	cpu, err := spent(func() error {
 		for range b.scale.reads {
-			got, err := consume(c.addr(), topic, l)
+			got, err := consume(addr, topic, l)
 			if err != nil {
 				return err
 			}
@@ -99,27 +95,9 @@ func (b *bench) consumeTurn(c cluster, topic string, l load) (Values, traffic, e
 		return nil
 	})
 	if err != nil {
-		return nil, traffic{}, err
+		return nil, err
 	}
-	return all.perGB(cpu.Seconds()), all, nil
-}
-
-// least is what the broker has sent that sent fewer bytes: no more is needed.
-func least(sent map[string]traffic) traffic {
-	return slices.MinFunc(slices.Collect(maps.Values(sent)), func(a, b traffic) int { return cmp.Compare(a.wire, b.wire) })
-}
-
-// sendTurn has the floor send what a broker did, in as many goes.
-func (f *floor) sendTurn(t traffic, goes int) (Values, error) {
-	cpu, err := spent([]int{f.pid()}, func() error {
-		for range goes {
-			if err := f.send(t.requests/int64(goes), t.wire/t.requests); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
+	return all.perGB(cpu.Seconds()), nil
 }
 
 func consumeTables(r *Results) string {

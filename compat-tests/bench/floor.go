@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,12 +19,12 @@ import (
 // frame, to checksum it and to write it to a file; for a fetch, to send a range
 // of a file with sendfile. It is a process of its own, so that its processor
 // time is measured as a broker's is, and has nothing in its loop but the system
-// calls: one thread, which blocks in them.
+// calls: one thread for a connection, which blocks in them.
 //
-// A conversation is a line, "write" or "send N", followed by frames with four
-// bytes of size in front. After "write" each frame is answered with one of
-// floorReply bytes. After "send N" each frame of no bytes is answered with one of
-// N bytes from the file; each response starts where the last one ended.
+// A conversation is a line: "write", followed by frames with four bytes of size in
+// front, each of which is answered with one of floorReply bytes; or "serve TOPIC
+// FOLDER", which is answered with a line, after which consumers find that partition
+// at the second address.
 
 // floorCommand is the argument that makes this program the floor.
 const floorCommand = "serve-floor"
@@ -31,9 +32,8 @@ const floorCommand = "serve-floor"
 // floorReply is as long as the answer to a Produce request with one partition.
 const floorReply = 60
 
-// serveFloor is the floor's process. Its argument is the file that it writes and
-// reads. It says on its standard output where it listens, takes one conversation
-// after the other, and ends with its standard input.
+// serveFloor is the floor's process. Its argument is the file that it writes. It says on its standard output where it listens, for conversations and for
+// consumers, takes one conversation after the other, and ends with its standard input.
 func serveFloor(args []string) error {
 	if len(args) != 1 {
 		return errors.New("one argument is needed: a file")
@@ -48,7 +48,16 @@ func serveFloor(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(listener.Addr())
+	forConsumers, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr(), forConsumers.Addr())
+	c := &floorConsumers{listener: forConsumers}
+	go func() {
+		fmt.Fprintln(os.Stderr, "floor:", c.accept())
+		os.Exit(1)
+	}()
 	file, err := os.OpenFile(args[0], os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -59,23 +68,22 @@ func serveFloor(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := converse(conn.(*net.TCPConn), int(file.Fd()), buffer); err != nil && !errors.Is(err, io.EOF) {
+		if err := converse(conn, int(file.Fd()), buffer, c); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 	}
 }
 
-// converse has one conversation, on a descriptor that blocks.
-func converse(conn *net.TCPConn, file int, buffer []byte) error {
-	blocking, err := conn.File()
-	conn.Close()
+// converse has one conversation.
+func converse(conn net.Conn, file int, buffer []byte, c *floorConsumers) error {
+	owned, err := blocking(conn)
 	if err != nil {
 		return err
 	}
-	defer blocking.Close()
-	socket := int(blocking.Fd())
+	defer owned.Close()
+	socket := int(owned.Fd())
 	var line []byte
-	for one := make([]byte, 1); len(line) < 100; line = append(line, one[0]) {
+	for one := make([]byte, 1); len(line) < 4096; line = append(line, one[0]) {
 		if err := readFull(socket, one); err != nil {
 			return err
 		}
@@ -83,14 +91,30 @@ func converse(conn *net.TCPConn, file int, buffer []byte) error {
 			break
 		}
 	}
-	var n int
-	if string(line) == "write" {
+	switch words := strings.SplitN(string(line), " ", 3); {
+	case words[0] == "write":
 		return floorWrites(socket, file, buffer)
+	case words[0] == "serve" && len(words) == 3:
+		l, err := openFloorLog(words[1], words[2])
+		if err != nil {
+			return err
+		}
+		if before := c.log.Swap(l); before != nil {
+			before.close()
+		}
+		return send(socket, []byte("serving\n"), 0)
 	}
-	if _, err := fmt.Sscanf(string(line), "send %d", &n); err != nil {
-		return fmt.Errorf("unknown conversation %q", line)
+	return fmt.Errorf("unknown conversation %q", line)
+}
+
+// blocking takes the descriptor out of a connection; calls with it block.
+func blocking(conn net.Conn) (*os.File, error) {
+	owned, err := conn.(*net.TCPConn).File()
+	conn.Close()
+	if err == nil {
+		err = unix.SetNonblock(int(owned.Fd()), false)
 	}
-	return floorSends(socket, file, n)
+	return owned, err
 }
 
 func floorWrites(socket, file int, buffer []byte) error {
@@ -124,27 +148,29 @@ func floorWrites(socket, file int, buffer []byte) error {
 	}
 }
 
-func floorSends(socket, file, n int) error {
-	size := make([]byte, 4)
-	for offset := int64(0); ; {
-		if err := readFull(socket, size); err != nil {
+func send(socket int, b []byte, flags int) error {
+	for len(b) > 0 {
+		n, err := unix.SendmsgN(socket, b, nil, nil, flags|unix.MSG_NOSIGNAL)
+		if err != nil {
 			return err
 		}
-		binary.BigEndian.PutUint32(size, uint32(n))
-		if err := unix.Send(socket, size, unix.MSG_MORE); err != nil {
-			return err
-		}
-		for left := n; left > 0; {
-			sent, err := unix.Sendfile(socket, file, &offset, left)
-			if err != nil {
-				return err
-			}
-			if sent == 0 {
-				return fmt.Errorf("the file ends at %d", offset)
-			}
-			left -= sent
-		}
+		b = b[n:]
 	}
+	return nil
+}
+
+func sendFile(socket, file int, offset int64, left int) error {
+	for left > 0 {
+		sent, err := unix.Sendfile(socket, file, &offset, left)
+		if err != nil {
+			return err
+		}
+		if sent == 0 {
+			return fmt.Errorf("the file ends at %d", offset)
+		}
+		left -= sent
+	}
+	return nil
 }
 
 func readFull(socket int, into []byte) error {

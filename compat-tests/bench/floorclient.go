@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -18,7 +17,8 @@ type floor struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	addr  string
-	file  string
+	file  string // that it writes
+	kafka string // address for consumers
 }
 
 func startFloor(dir string) (*floor, error) {
@@ -43,8 +43,8 @@ func startFloor(dir string) (*floor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the floor did not start: %w", err)
 	}
-	f.addr = strings.TrimSpace(line)
-	return f, nil
+	_, err = fmt.Sscan(line, &f.addr, &f.kafka)
+	return f, err
 }
 
 func (f *floor) pid() int { return f.cmd.Process.Pid }
@@ -112,40 +112,25 @@ func (f *floor) write(n, size int64) error {
 	return <-read
 }
 
-// fill gives the file so many bytes to send.
-func (f *floor) fill(bytes int64) error {
-	file, err := os.OpenFile(f.file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := file.Truncate(0); err != nil {
-		return err
-	}
-	block := make([]byte, 1<<20)
-	for ; bytes > 0; bytes -= int64(len(block)) {
-		if _, err := file.Write(block); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// send asks for n responses of a size, one after the other as a consumer does.
-func (f *floor) send(n, size int64) error {
-	conn, err := f.dial(fmt.Sprintf("send %d", size))
+// serve has consumers find a partition, in the folder of a broker that has written it.
+func (f *floor) serve(topic, folder string) error {
+	conn, err := f.dial(fmt.Sprintf("serve %s %s", topic, folder))
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	response, request := make([]byte, 4+size), make([]byte, 4)
-	for range n {
-		if _, err := conn.Write(request); err != nil {
-			return err
-		}
-		if _, err := io.ReadFull(conn, response); err != nil {
-			return err
-		}
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		return fmt.Errorf("the floor does not serve %s: %w", folder, err)
 	}
 	return nil
+}
+
+func (f *floor) spent(do func() error) (time.Duration, error) { return spent([]int{f.pid()}, do) }
+
+func hostPort(addr net.Addr) (host string, port int32, err error) {
+	tcp, err := net.ResolveTCPAddr("tcp", addr.String())
+	if err != nil {
+		return "", 0, err
+	}
+	return tcp.IP.String(), int32(tcp.Port), nil
 }
