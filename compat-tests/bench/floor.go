@@ -39,6 +39,7 @@ func serveFloor(args []string) error {
 		return errors.New("one argument is needed: a file")
 	}
 	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(floorThreads)
 	runtime.LockOSThread()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -137,52 +138,12 @@ func floorWrites(socket, file int, buffer []byte) error {
 			return err
 		}
 		binary.BigEndian.PutUint32(reply[4:], crc32.Checksum(frame, castagnoli))
-		written, err := unix.Pwrite(file, frame, end)
-		if err != nil {
+		if err := writeAt(file, frame, end); err != nil {
 			return err
 		}
-		end += int64(written)
-		if _, err := unix.Write(socket, reply); err != nil {
+		end += int64(len(frame))
+		if err := send(socket, reply, 0); err != nil {
 			return err
 		}
 	}
-}
-
-func send(socket int, b []byte, flags int) error {
-	for len(b) > 0 {
-		n, err := unix.SendmsgN(socket, b, nil, nil, flags|unix.MSG_NOSIGNAL)
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-func sendFile(socket, file int, offset int64, left int) error {
-	for left > 0 {
-		sent, err := unix.Sendfile(socket, file, &offset, left)
-		if err != nil {
-			return err
-		}
-		if sent == 0 {
-			return fmt.Errorf("the file ends at %d", offset)
-		}
-		left -= sent
-	}
-	return nil
-}
-
-func readFull(socket int, into []byte) error {
-	for len(into) > 0 {
-		n, err := unix.Read(socket, into)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return io.EOF
-		}
-		into = into[n:]
-	}
-	return nil
 }

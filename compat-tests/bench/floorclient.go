@@ -29,6 +29,7 @@ func startFloor(dir string) (*floor, error) {
 	f := &floor{file: filepath.Join(dir, "floor")}
 	f.cmd = exec.Command(self, floorCommand, f.file)
 	f.cmd.Stderr = os.Stderr
+	f.cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	if f.stdin, err = f.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
