@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,48 @@ func TestEviction(t *testing.T) {
 		}
 		if open(1, false) == 0 || alive(third, 1) {
 			t.Error("the idle session was not evicted")
+		}
+	})
+}
+
+// A session ends with the connection that it was used on last, and its watches with it.
+func TestSessionEndsWithConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(map[string]int{"t": 3})
+		m := c.manager(t, 10)
+		first, endFirst := context.WithCancel(t.Context())
+		second, endSecond := context.WithCancel(t.Context())
+		moved := m.Fetch(first, request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
+		stayed := m.Fetch(first, request(0, InitialEpoch, all("t", 3, 0)...)).SessionID
+		expect(t, m.Fetch(second, request(moved, 1)), "")
+		if sessions, partitions := m.Count(); sessions != 2 || partitions != 5 {
+			t.Fatalf("%d sessions of %d partitions", sessions, partitions)
+		}
+		endFirst()
+		synctest.Wait()
+		if sessions, partitions := m.Count(); sessions != 1 || partitions != 2 {
+			t.Errorf("%d sessions of %d partitions when one connection has ended", sessions, partitions)
+		}
+		expect(t, m.Fetch(second, request(stayed, 1)), "FETCH_SESSION_ID_NOT_FOUND")
+		expect(t, m.Fetch(second, request(moved, 2)), "")
+
+		// One that ends while a request waits in it.
+		req := request(moved, 3)
+		req.MaxWait = time.Minute
+		result := waits(m, second, req)
+		synctest.Wait()
+		endSecond()
+		if _, took := result(); took != 0 {
+			t.Errorf("answered after %v", took)
+		}
+		synctest.Wait()
+		if sessions, partitions := m.Count(); sessions != 0 || partitions != 0 || m.partitions != 0 {
+			t.Errorf("%d sessions of %d partitions are left", sessions, partitions)
+		}
+		for i, p := range c.partitions["t"] {
+			if len(p.watches) != 0 {
+				t.Errorf("partition %d is still watched", i)
+			}
 		}
 	})
 }

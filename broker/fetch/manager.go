@@ -49,6 +49,9 @@ type session struct {
 	busy     bool // a request is being answered
 	gone     bool // no longer in the cache: close the set when not busy
 	set      *set
+
+	connection context.Context // of the last request
+	unbind     func() bool     // has its end not end the session any more
 }
 
 // New makes a Manager with room for that many sessions
@@ -61,8 +64,12 @@ func New(slots int, lookup Lookup) (*Manager, error) {
 }
 
 // Fetch answers a request; it returns when there is enough to answer, at the
-// latest after req.MaxWait. If ctx ends first the response is empty: nobody will
-// read it.
+// latest after req.MaxWait. ctx is that of the client's connection. If it ends first the
+// response is empty: nobody will read it.
+//
+// A session ends with the connection over which it was used last. Kafka keeps it until
+// others need its place; but clients begin a new one after they have lost a connection,
+// and what is left of one costs every partition in it memory, and news that nobody hears.
 func (m *Manager) Fetch(ctx context.Context, req *Request) Response {
 	if req.SessionEpoch == InitialEpoch || req.SessionEpoch == FinalEpoch {
 		if req.SessionID != 0 {
@@ -70,7 +77,7 @@ func (m *Manager) Fetch(ctx context.Context, req *Request) Response {
 		}
 		return m.full(ctx, req, req.SessionEpoch == InitialEpoch)
 	}
-	s, err := m.claim(req)
+	s, err := m.claim(ctx, req)
 	if err != nil {
 		return Response{Err: err}
 	}
@@ -102,7 +109,7 @@ func (m *Manager) full(ctx context.Context, req *Request, keep bool) Response {
 	c := collector{set: set, lookup: m.lookup, req: req, full: true, lazy: !keep}
 	results := c.run(ctx)
 	if keep && ctx.Err() == nil {
-		if id := m.admit(set, req.Reader.IsFollower() && req.Refuse == nil); id != 0 {
+		if id := m.admit(ctx, set, req.Reader.IsFollower() && req.Refuse == nil); id != 0 {
 			return Response{SessionID: id, Results: results}
 		}
 	}
@@ -112,7 +119,7 @@ func (m *Manager) full(ctx context.Context, req *Request, keep bool) Response {
 
 // claim finds the session of an incremental request and takes it for this
 // request.
-func (m *Manager) claim(req *Request) (*session, error) {
+func (m *Manager) claim(ctx context.Context, req *Request) (*session, error) {
 	var victim *session // grown too large
 	defer func() {
 		if victim != nil {
@@ -134,10 +141,37 @@ func (m *Manager) claim(req *Request) (*session, error) {
 		victim = s
 		return nil, kerr.FetchSessionIDNotFound
 	}
+	if s.connection != ctx {
+		m.bind(s, ctx)
+	}
 	s.epoch = nextEpoch(s.epoch)
 	s.busy = true
 	s.lastUsed = time.Now()
 	return s, nil
+}
+
+// bind has the session end with a connection. mu must be held.
+func (m *Manager) bind(s *session, connection context.Context) {
+	if s.unbind != nil {
+		s.unbind()
+	}
+	s.connection = connection
+	s.unbind = context.AfterFunc(connection, func() { m.ended(s, connection) })
+}
+
+// ended drops the session of a connection that has ended, unless another one is used for it
+// now.
+func (m *Manager) ended(s *session, connection context.Context) {
+	m.mu.Lock()
+	if s.gone || s.connection != connection {
+		m.mu.Unlock()
+		return
+	}
+	s = m.remove(s)
+	m.mu.Unlock()
+	if s != nil {
+		s.set.close()
+	}
 }
 
 func nextEpoch(epoch int32) int32 {
@@ -182,6 +216,7 @@ func (m *Manager) remove(s *session) *session {
 	delete(m.sessions, s.id)
 	m.partitions -= s.size
 	s.gone = true
+	s.unbind()
 	if s.busy {
 		return nil // whoever uses it will close it
 	}
@@ -189,7 +224,7 @@ func (m *Manager) remove(s *session) *session {
 }
 
 // admit makes a session of a set. It returns 0 if there is no room.
-func (m *Manager) admit(set *set, follower bool) int32 {
+func (m *Manager) admit(ctx context.Context, set *set, follower bool) int32 {
 	now := time.Now()
 	s := &session{epoch: 1, follower: follower, size: set.size(), created: now, lastUsed: now, set: set}
 	m.mu.Lock()
@@ -211,6 +246,7 @@ func (m *Manager) admit(set *set, follower bool) int32 {
 	}
 	m.sessions[s.id] = s
 	m.partitions += s.size
+	m.bind(s, ctx)
 	m.mu.Unlock()
 	if victim != nil {
 		victim.set.close()
