@@ -9,8 +9,8 @@ import "sync"
 // Concurrency: mu, held for a few comparisons.
 type cuts struct {
 	mu     sync.Mutex
-	cycle  int                // counts how often everything was forgotten
-	n      int                // places ever remembered; the newest is places[(n-1)%cutsLength]
+	cycle  int32              // counts how often everything was forgotten
+	n      uint32             // places ever remembered; the newest is places[(n-1)%cutsLength]
 	places *[cutsLength]place // allocated by the first one
 }
 
@@ -19,7 +19,7 @@ type cuts struct {
 const cutsLength = 8
 
 // begin returns what remember is to be given with a place that is looked for from now on.
-func (c *cuts) begin() int {
+func (c *cuts) begin() int32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cycle
@@ -27,7 +27,7 @@ func (c *cuts) begin() int {
 
 // remember keeps a place, unless the segment was cut since begin: then what was read may be
 // of what is gone.
-func (c *cuts) remember(cycle int, p place) {
+func (c *cuts) remember(cycle int32, p place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cycle != c.cycle {
