@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -90,6 +92,7 @@ func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 
 	begin := time.Now().Add(10 * time.Millisecond)
 	due := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second / time.Duration(rate)) }
+	defer holdGarbage()()
 	arrived := make(chan error, 1)
 	latencies := make([]float64, 0, n)
 	go func() { arrived <- receive(ctx, consumer, n, due, &latencies) }()
@@ -122,6 +125,20 @@ func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 		return nil, err
 	}
 	return values, b.drop(c, topic)
+}
+
+// mostGarbage is far more than a turn leaves behind.
+const mostGarbage = 1 << 30 // bytes
+
+// holdGarbage has the client collect none until release: its own pauses would be measured
+// as the broker's, and hide what the faster one does.
+func holdGarbage() (release func()) {
+	runtime.GC()
+	limit, percent := debug.SetMemoryLimit(mostGarbage), debug.SetGCPercent(-1)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // receive takes n records and notes how long after they were due each arrived.
