@@ -178,9 +178,6 @@ func FuzzFetchRequest(f *testing.F) {
 		if want.IsolationLevel != 1 {
 			want.IsolationLevel = 0
 		}
-		if version < 15 {
-			want.ReplicaState = kmsg.NewFetchRequestReplicaState()
-		}
 		if got, want := readFetch(&q).AppendTo(nil), plainFetch(want).AppendTo(nil); !bytes.Equal(got, want) {
 			t.Fatalf("\n got %x\nwant %x", got, want)
 		}

@@ -121,13 +121,15 @@ func (f *fetchRequest) decode(version int16, body []byte) error {
 }
 
 // tag reads the tagged fields of the request: 0 is the cluster id, which only
-// KRaft uses, 1 the follower's state.
+// KRaft uses, 1 the follower's state, which Kafka refuses where there is none yet.
 func (f *fetchRequest) tag(tag int, b []byte) bool {
 	r := wireReader{b: b, flexible: true}
 	switch {
 	case tag == 0:
 		r.nullableString()
-	case tag == 1 && f.version >= 15:
+	case tag == 1 && f.version < 15:
+		return false
+	case tag == 1:
 		f.replicaID, f.replicaEpoch = r.int32(), r.int64()
 		r.tags(nil)
 	}
