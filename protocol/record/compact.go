@@ -222,14 +222,17 @@ func rebuild(dst []byte, b Batch, s sifted, setHorizon bool, horizonMS int64) ([
 // retainMessages is Retain for the old formats, which have no horizon.
 func (c *Compactor) retainMessages(dst []byte, m Message, limit int, keep func(Outline) bool) ([]byte, Retained, error) {
 	w := messageWriter{magic: m.Magic(), codec: m.Codec(), timestamps: m.TimestampType(), inner: c.kept[:0]}
-	kept, total := 0, 0
+	kept, total, last := 0, 0, int64(-1)
 	err := m.open(&c.payload, limit, func(in *messageWalker) error {
 		for {
 			r, more, err := in.next()
 			if err != nil || !more {
 				return err
 			}
-			total++
+			if r.Offset <= last { // what is inside is written anew with offsets that count from the first
+				return fmt.Errorf("a message with offset %d comes behind one with %d: %w", r.Offset, last, kerr.InvalidRecord)
+			}
+			total, last = total+1, r.Offset
 			if keep(Outline{Offset: r.Offset, Key: r.Key, HasValue: r.Value != nil}) {
 				kept++
 				if w.codec != None { // else the one record is the message
