@@ -156,7 +156,7 @@ func TestProcessorTimeAndMemory(t *testing.T) {
 	}
 	defer f.stop()
 	const n, size = 200, 100000
-	wrote, err := spent([]int{f.pid()}, func() error { return f.write(n, size) })
+	wrote, err := f.spent(func() error { return f.write(n, size) })
 	if err != nil || wrote <= 0 || wrote > 10*time.Second {
 		t.Errorf("writing took %v; %v", wrote, err)
 	}

@@ -32,8 +32,9 @@ const floorCommand = "serve-floor"
 // floorReply is as long as the answer to a Produce request with one partition.
 const floorReply = 60
 
-// serveFloor is the floor's process. Its argument is the file that it writes. It says on its standard output where it listens, for conversations and for
-// consumers, takes one conversation after the other, and ends with its standard input.
+// serveFloor is the floor's process. Its argument is the file that it writes. It says on
+// its standard output where it listens, for conversations and for consumers, takes one
+// conversation after the other, and ends with its standard input.
 func serveFloor(args []string) error {
 	if len(args) != 1 {
 		return errors.New("one argument is needed: a file")

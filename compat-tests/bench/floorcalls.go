@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"syscall"
 	"unsafe"
@@ -64,7 +65,7 @@ func sendFile(socket, file int, offset int64, left int) error {
 			return err
 		}
 		if n == 0 {
-			return io.ErrUnexpectedEOF
+			return fmt.Errorf("the file ends at %d, and %d bytes more were to be sent", offset, left)
 		}
 		left -= n
 	}

@@ -127,11 +127,3 @@ func (f *floor) serve(topic, folder string) error {
 }
 
 func (f *floor) spent(do func() error) (time.Duration, error) { return spent([]int{f.pid()}, do) }
-
-func hostPort(addr net.Addr) (host string, port int32, err error) {
-	tcp, err := net.ResolveTCPAddr("tcp", addr.String())
-	if err != nil {
-		return "", 0, err
-	}
-	return tcp.IP.String(), int32(tcp.Port), nil
-}

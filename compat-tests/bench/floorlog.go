@@ -205,11 +205,8 @@ func (c *floorConsumers) answer(socket int, req kmsg.Request, out []byte) error 
 			r.ApiKeys = append(r.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: key.Int16(), MaxVersion: last})
 		}
 	case *kmsg.MetadataResponse:
-		host, port, err := hostPort(c.listener.Addr())
-		if err != nil {
-			return err
-		}
-		r.Brokers = []kmsg.MetadataResponseBroker{{NodeID: 1, Host: host, Port: port}}
+		at := c.listener.Addr().(*net.TCPAddr)
+		r.Brokers = []kmsg.MetadataResponseBroker{{NodeID: 1, Host: at.IP.String(), Port: int32(at.Port)}}
 		r.ControllerID = 1
 		r.Topics = []kmsg.MetadataResponseTopic{{Topic: &l.topic, Partitions: []kmsg.MetadataResponseTopicPartition{{Leader: 1, Replicas: []int32{1}, ISR: []int32{1}}}}}
 	case *kmsg.ListOffsetsResponse:

@@ -110,7 +110,7 @@ func (b *bench) produceOnce(c cluster, l load) (Values, traffic, error) {
 
 // writeOnce has the floor receive and write what a broker did.
 func (f *floor) writeOnce(t traffic) (Values, error) {
-	cpu, err := spent([]int{f.pid()}, func() error { return f.write(t.requests, t.wire/t.requests) })
+	cpu, err := f.spent(func() error { return f.write(t.requests, t.wire/t.requests) })
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
 
