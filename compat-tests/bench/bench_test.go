@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/gracchus-mq/gracchus/compat-tests/harness"
 )
 
@@ -146,6 +148,48 @@ func TestFloorServesConsumers(t *testing.T) {
 		if b, f := of["broker"], of["floor"]; f.values != b.values || f.batches < b.batches || f.wire > b.wire+b.wire/50 {
 			t.Errorf("%v: the floor has sent %+v, the broker %+v", l, f, b)
 		}
+	}
+}
+
+// What is produced to the floor reaches the consumer that waits, and one that comes later.
+func TestFloorRelays(t *testing.T) {
+	f, err := startFloor(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.stop()
+	for range 2 { // the second begins empty
+		if err := f.relay("waiting"); err != nil {
+			t.Fatal(err)
+		}
+		client, err := kgo.NewClient(kgo.SeedBrokers(f.kafka), kgo.DefaultProduceTopic("waiting"), kgo.ProducerLinger(0),
+			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"waiting": {0: kgo.NewOffset().At(0)}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			want := fmt.Sprint(i)
+			if err := client.ProduceSync(t.Context(), kgo.StringRecord(want)).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			got := client.PollFetches(t.Context()).Records()
+			if len(got) != 1 || got[0].Offset != int64(i) || string(got[0].Value) != want {
+				t.Errorf("record %d was read as %v", i, got)
+			}
+		}
+		client.Close()
+	}
+	if err := f.relay("later"); err != nil {
+		t.Fatal(err)
+	}
+	l := load{record: 1 << 10, batch: 16 << 10, codec: "none", acks: "all", bytes: 1 << 20}
+	sent, err := produce(f.kafka, "later", l, makeValues(l.record, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := consume(f.kafka, "later", l)
+	if err != nil || got.values != sent.values || got.wire < sent.wire*9/10 {
+		t.Errorf("of %+v were read %+v, %v", sent, got, err)
 	}
 }
 

@@ -57,17 +57,17 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 		if _, err := produce(c.addr(), topic, l, b.payload.values(l.record)); err != nil {
 			return Cell{}, err
 		}
-		turns = append(turns, turn{subject, func() (Values, error) { return b.consumeTurn(c.addr(), c.spent, topic, l) }})
+		turns = append(turns, turn{subject, func() (Values, error) { return consumeTurn(c.addr(), c.spent, topic, l) }})
 	}
 	written := b.running[ours][0].Options.Dirs[0]
 	if err := f.serve(topic, filepath.Join(written, topic+"-0")); err != nil {
 		return Cell{}, err
 	}
-	turns = append(turns, turn{theFloor, func() (Values, error) { return b.consumeTurn(f.kafka, f.spent, topic, l) }})
+	turns = append(turns, turn{theFloor, func() (Values, error) { return consumeTurn(f.kafka, f.spent, topic, l) }})
 	if err := b.warmUp(what, cpuPerGB, turns); err != nil {
 		return Cell{}, err
 	}
-	rounds, err := b.rounds(what, b.scale.rounds, turns)
+	rounds, err := b.rounds(what, b.scale.reading, turns)
 	if err != nil {
 		return Cell{}, err
 	}
@@ -81,18 +81,12 @@ func (b *bench) consumeCell(f *floor, l load) (Cell, error) {
 	return Cell{Name: what, Is: is, Rounds: rounds}, nil
 }
 
-// consumeTurn reads the topic as often as the scale says, each time with a new client.
-func (b *bench) consumeTurn(addr string, spent func(func() error) (time.Duration, error), topic string, l load) (Values, error) {
+// consumeTurn reads the topic with a new client.
+func consumeTurn(addr string, spent func(func() error) (time.Duration, error), topic string, l load) (Values, error) {
 	var all traffic
-	cpu, err := spent(func() error {
-		for range b.scale.reads {
-			got, err := consume(addr, topic, l)
-			if err != nil {
-				return err
-			}
-			all.add(got)
-		}
-		return nil
+	cpu, err := spent(func() (err error) {
+		all, err = consume(addr, topic, l)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -110,7 +104,7 @@ func consumeTables(r *Results) string {
 		rows = append(rows, []string{
 			c.Is["record"], c.Is["batch"], c.Is["codec"],
 			number(c.median(ours, cpuPerGB)), number(c.median(kafka, cpuPerGB)), number(c.median(theFloor, cpuPerGB)),
-			spread(c.ratios(ours, kafka, cpuPerGB)), spread(c.overFloor(ours, kafka, cpuPerGB)), c.pair(rate),
+			spread(c.ratios(ours, kafka, cpuPerGB)), c.overFloor(ours, kafka, cpuPerGB).String(), c.pair(rate),
 		})
 	}
 	return "Processor seconds per GB of values, before compression:\n\n" +

@@ -24,7 +24,8 @@ import (
 // A conversation is a line: "write", followed by frames with four bytes of size in
 // front, each of which is answered with one of floorReply bytes; or "serve TOPIC
 // FOLDER", which is answered with a line, after which consumers find that partition
-// at the second address.
+// at the second address; or "relay TOPIC", the same for an empty one, to which they can
+// produce.
 
 // floorCommand is the argument that makes this program the floor.
 const floorCommand = "serve-floor"
@@ -33,7 +34,7 @@ const floorCommand = "serve-floor"
 const floorReply = 60
 
 // serveFloor is the floor's process. Its argument is the file that it writes. It says on
-// its standard output where it listens, for conversations and for consumers, takes one
+// its standard output where it listens, for conversations and for clients, takes one
 // conversation after the other, and ends with its standard input.
 func serveFloor(args []string) error {
 	if len(args) != 1 {
@@ -50,14 +51,14 @@ func serveFloor(args []string) error {
 	if err != nil {
 		return err
 	}
-	forConsumers, err := net.Listen("tcp", "127.0.0.1:0")
+	forClients, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	fmt.Println(listener.Addr(), forConsumers.Addr())
-	c := &floorConsumers{listener: forConsumers}
+	fmt.Println(listener.Addr(), forClients.Addr())
+	s := &floorServer{listener: forClients}
 	go func() {
-		fmt.Fprintln(os.Stderr, "floor:", c.accept())
+		fmt.Fprintln(os.Stderr, "floor:", s.accept())
 		os.Exit(1)
 	}()
 	file, err := os.OpenFile(args[0], os.O_CREATE|os.O_RDWR, 0o600)
@@ -70,14 +71,14 @@ func serveFloor(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := converse(conn, int(file.Fd()), buffer, c); err != nil && !errors.Is(err, io.EOF) {
+		if err := converse(conn, int(file.Fd()), buffer, s); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 	}
 }
 
 // converse has one conversation.
-func converse(conn net.Conn, file int, buffer []byte, c *floorConsumers) error {
+func converse(conn net.Conn, file int, buffer []byte, s *floorServer) error {
 	owned, err := blocking(conn)
 	if err != nil {
 		return err
@@ -97,13 +98,18 @@ func converse(conn net.Conn, file int, buffer []byte, c *floorConsumers) error {
 	case words[0] == "write":
 		return floorWrites(socket, file, buffer)
 	case words[0] == "serve" && len(words) == 3:
-		l, err := openFloorLog(words[1], words[2])
+		l, err := openFloorLog(words[2])
 		if err != nil {
 			return err
 		}
-		if before := c.log.Swap(l); before != nil {
-			before.close()
+		s.put(words[1], l)
+		return send(socket, []byte("serving\n"), 0)
+	case words[0] == "relay" && len(words) == 2:
+		p, err := newFloorRelay()
+		if err != nil {
+			return err
 		}
+		s.put(words[1], p)
 		return send(socket, []byte("serving\n"), 0)
 	}
 	return fmt.Errorf("unknown conversation %q", line)
@@ -120,7 +126,6 @@ func blocking(conn net.Conn) (*os.File, error) {
 }
 
 func floorWrites(socket, file int, buffer []byte) error {
-	castagnoli := crc32.MakeTable(crc32.Castagnoli)
 	reply := make([]byte, 4+floorReply)
 	binary.BigEndian.PutUint32(reply, floorReply)
 	if err := unix.Ftruncate(file, 0); err != nil {

@@ -18,7 +18,7 @@ type floor struct {
 	stdin io.Closer
 	addr  string
 	file  string // that it writes
-	kafka string // address for consumers
+	kafka string // address for clients
 }
 
 func startFloor(dir string) (*floor, error) {
@@ -115,13 +115,20 @@ func (f *floor) write(n, size int64) error {
 
 // serve has consumers find a partition, in the folder of a broker that has written it.
 func (f *floor) serve(topic, folder string) error {
-	conn, err := f.dial(fmt.Sprintf("serve %s %s", topic, folder))
+	return f.put(fmt.Sprintf("serve %s %s", topic, folder))
+}
+
+// relay has clients find an empty partition.
+func (f *floor) relay(topic string) error { return f.put("relay " + topic) }
+
+func (f *floor) put(partition string) error {
+	conn, err := f.dial(partition)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
-		return fmt.Errorf("the floor does not serve %s: %w", folder, err)
+		return fmt.Errorf("the floor does not %s: %w", partition, err)
 	}
 	return nil
 }

@@ -33,11 +33,23 @@ const latencyCell = "2,000 records a second"
 // consumer has it. Records are due at fixed times, whether those before them have
 // arrived or not: a broker that stops for a while makes all of them late.
 func latencyScenario(b *bench) error {
+	f, err := startFloor(b.TempDir())
+	if err != nil {
+		return err
+	}
+	b.Cleanup(f.stop)
 	b.startAll()
 	if err := b.heat(b.brokers); err != nil {
 		return err
 	}
 	turns := b.turns(func(c cluster) (Values, error) { return b.latencyOnce(c, latencyRate) })
+	turns = append(turns, turn{theFloor, func() (Values, error) {
+		topic := b.topic()
+		if err := f.relay(topic); err != nil {
+			return nil, err
+		}
+		return b.latencyTurn(f.kafka, f.spent, topic, latencyRate)
+	}})
 	return b.latencyRounds(latencyCell, turns)
 }
 
@@ -55,16 +67,28 @@ func (b *bench) latencyRounds(name string, turns []turn) error {
 	return nil
 }
 
-// latencyOnce sends records to a new topic, rate a second, for as long as the scale
-// says.
+// latencyOnce takes a turn with a new topic of a broker.
 func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 	topic := b.topic()
 	if err := createTopics(c.addr(), 1, topic); err != nil {
 		return nil, err
 	}
+	values, err := b.latencyTurn(c.addr(), c.spent, topic, rate)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.allInSync(topic); err != nil {
+		return nil, err
+	}
+	return values, b.drop(c, topic)
+}
+
+// latencyTurn sends records to an empty topic, rate a second, for as long as the scale
+// says.
+func (b *bench) latencyTurn(addr string, spent func(func() error) (time.Duration, error), topic string, rate int) (Values, error) {
 	m := &meter{}
 	producer, err := kgo.NewClient(
-		kgo.SeedBrokers(c.addr()), kgo.WithHooks(m), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.SeedBrokers(addr), kgo.WithHooks(m), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)
 	if err != nil {
@@ -72,7 +96,7 @@ func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 	}
 	defer producer.Close()
 	consumer, err := kgo.NewClient(
-		kgo.SeedBrokers(c.addr()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}),
+		kgo.SeedBrokers(addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}),
 	)
 	if err != nil {
 		return nil, err
@@ -98,7 +122,7 @@ func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 	go func() { arrived <- receive(ctx, consumer, n, due, &latencies) }()
 	before, sentBefore := m.requests.Load(), time.Now()
 	late := make([]float64, 0, n)
-	cpu, err := c.spent(func() error {
+	cpu, err := spent(func() error {
 		exact := exactTimer()
 		defer exact.stop()
 		for i := range n {
@@ -115,16 +139,12 @@ func (b *bench) latencyOnce(c cluster, rate int) (Values, error) {
 	}
 	slices.Sort(latencies)
 	slices.Sort(late)
-	values := Values{
+	return Values{
 		p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99), p999: percentile(latencies, 0.999),
 		clientP99:   percentile(late, 0.99),
 		perRequest:  float64(n) / float64(m.requests.Load()-before),
 		cpuUsRecord: float64(cpu.Microseconds()) / float64(n),
-	}
-	if err := c.allInSync(topic); err != nil {
-		return nil, err
-	}
-	return values, b.drop(c, topic)
+	}, nil
 }
 
 // mostGarbage is far more than a turn leaves behind.
@@ -169,9 +189,10 @@ func latencyTables(r *Results) string {
 		{"records per request", perRequest},
 		{"the client's own delay, p99, ms", clientP99},
 	} {
-		rows = append(rows, []string{what.name, number(c.median(ours, what.value)), number(c.median(kafka, what.value)), spread(c.ratios(ours, kafka, what.value))})
+		rows = append(rows, []string{what.name, number(c.median(ours, what.value)), number(c.median(kafka, what.value)), number(c.median(theFloor, what.value)),
+			spread(c.ratios(ours, kafka, what.value)), spread(c.ratios(theFloor, kafka, what.value))})
 	}
-	return table("lrrr", []string{"", "Gracchus", "Kafka", "Of Kafka's"}, rows)
+	return table("lrrrrr", []string{"", "Gracchus", "Kafka", "Floor", "Of Kafka's", "Floor, of Kafka's"}, rows)
 }
 
 func latencyCharts(r *Results) []chart {

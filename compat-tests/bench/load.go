@@ -50,14 +50,6 @@ type traffic struct {
 	batches  int64
 }
 
-func (t *traffic) add(u traffic) {
-	t.took += u.took
-	t.values += u.values
-	t.requests += u.requests
-	t.wire += u.wire
-	t.batches += u.batches
-}
-
 // meter counts Produce requests and Fetch responses as the client sees them.
 type meter struct{ requests, wire, batches atomic.Int64 }
 

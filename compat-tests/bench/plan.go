@@ -11,7 +11,7 @@ type scale struct {
 	heat         int64         // bytes of values that each broker gets before anything is measured, twice, in batches of 16 KiB
 	smallBatches int64         // bytes of values in a turn with batches of 16 KiB
 	largeBatches int64         // and of 1 MiB
-	reads        int           // times that a turn of consuming reads what was produced
+	reading      int           // rounds of consuming, in which each reads once what was produced
 	latency      time.Duration // of a turn at a fixed rate
 	idle         time.Duration // of a turn in which little or nothing happens
 	starts       int           // rounds of starting from nothing
@@ -36,21 +36,21 @@ type scale struct {
 func scales() map[string]scale {
 	return map[string]scale{
 		"quick": {
-			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, reads: 2, latency: 5 * time.Second, idle: 4 * time.Second,
+			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, reading: 7, latency: 5 * time.Second, idle: 4 * time.Second,
 			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
 			commitHeat: 20000, commits: 800 * time.Millisecond, joining: 100, heartbeating: 1000, offsets: 1e6,
 			transactionHeat: 2000, transactions: 2 * time.Second,
 		},
 		"full": {
-			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, reads: 3, latency: 10 * time.Second, idle: 6 * time.Second,
+			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, reading: 25, latency: 10 * time.Second, idle: 6 * time.Second,
 			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
 			commitHeat: 40000, commits: 2 * time.Second, joining: 100, heartbeating: 1000, offsets: 1e6,
 			transactionHeat: 2000, transactions: 4 * time.Second,
 		},
 		"tiny": {
-			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, reads: 1, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
+			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, reading: 1, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
 			session: time.Second, handedOver: 10,
 			commitHeat: 1000, commits: 50 * time.Millisecond, joining: 10, heartbeating: 20, offsets: 10000,
@@ -92,11 +92,11 @@ func scenarios() []scenario {
 		},
 		{
 			name: "consume", about: "processor time of consuming, over size of records and batches, codec",
-			quick: 90 * time.Second, full: 4 * time.Minute, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
+			quick: 100 * time.Second, full: 7 * time.Minute, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
 		},
 		{
 			name: "latency", about: "from the producer's schedule to the consumer, at 2,000 records a second",
-			quick: 60 * time.Second, full: 160 * time.Second, run: latencyScenario, tables: latencyTables, charts: latencyCharts,
+			quick: 80 * time.Second, full: 230 * time.Second, run: latencyScenario, tables: latencyTables, charts: latencyCharts,
 		},
 		{
 			name: "partitions", about: "10,000 partitions: creating them, idle, ten of them active, the cost of an idle fetch",

@@ -126,7 +126,7 @@ func produceTables(r *Results) string {
 			plain = append(plain, []string{
 				c.Is["record"], c.Is["batch"], c.Is["acks"], number(c.median(ours, batchIs) / 1e3),
 				number(c.median(ours, cpuPerGB)), number(c.median(kafka, cpuPerGB)), number(c.median(theFloor, cpuPerGB)),
-				spread(c.ratios(ours, kafka, cpuPerGB)), spread(c.overFloor(ours, kafka, cpuPerGB)), c.pair(rate),
+				spread(c.ratios(ours, kafka, cpuPerGB)), c.overFloor(ours, kafka, cpuPerGB).String(), c.pair(rate),
 			})
 		default:
 			compressed = append(compressed, []string{

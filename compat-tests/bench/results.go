@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,17 +150,35 @@ func (c Cell) ratios(subject, to, value string) []float64 {
 	return all
 }
 
-// overFloor are the ratios of what two subjects need more than the floor, round
-// by round.
-func (c Cell) overFloor(subject, to, value string) []float64 {
-	var all []float64
+// ratio is the median of the ratios.
+func (c Cell) ratio(subject, to, value string) float64 { return median(c.ratios(subject, to, value)) }
+
+// overFloor is what one subject needs more than the floor, of what another one does, by
+// their medians: in a single round the difference of two that need little more than the
+// floor can be anything. It is infinite if the other one needs no more than the floor.
+func (c Cell) overFloor(subject, to, value string) estimate {
+	var a, b, floor []float64
 	for _, round := range c.Rounds {
-		a, hasA := round[subject][value]
-		b, hasB := round[to][value]
-		floor, hasFloor := round[theFloor][value]
-		if hasA && hasB && hasFloor && b > floor {
-			all = append(all, (a-floor)/(b-floor))
+		_, hasA := round[subject][value]
+		_, hasB := round[to][value]
+		_, hasFloor := round[theFloor][value]
+		if hasA && hasB && hasFloor {
+			a, b, floor = append(a, round[subject][value]), append(b, round[to][value]), append(floor, round[theFloor][value])
 		}
 	}
-	return all
+	return bootstrap(len(a), func(rounds []int) float64 {
+		least := median(pick(floor, rounds))
+		if of := median(pick(b, rounds)) - least; of > 0 {
+			return (median(pick(a, rounds)) - least) / of
+		}
+		return math.Inf(1)
+	})
+}
+
+func pick(values []float64, which []int) []float64 {
+	picked := make([]float64, len(which))
+	for i, w := range which {
+		picked[i] = values[w]
+	}
+	return picked
 }

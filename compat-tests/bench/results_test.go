@@ -25,13 +25,22 @@ func TestRatios(t *testing.T) {
 	if got := c.ratios(ours, kafka, cpuPerGB); !near(got, []float64{0.3, 0.5, 2.5}) {
 		t.Errorf("ratios: %v", got)
 	}
-	// Kafka does not need more than the floor in the third round.
-	if got := c.overFloor(ours, kafka, cpuPerGB); !near(got, []float64{2.0 / 9, 2.0 / 6}) {
+	if got := c.ratio(ours, kafka, cpuPerGB); got != 0.5 {
+		t.Errorf("ratio: %v", got)
+	}
+	// Medians are 4, 8 and 2; of the last round alone, 5, 2 and 2.
+	if got := c.overFloor(ours, kafka, cpuPerGB); got.value != 2.0/6 || got.low > 2.0/9 || !math.IsInf(got.high, 1) || got.String() != "0.33 (0.22–∞)" {
 		t.Errorf("over the floor: %v", got)
 	}
 	c.Rounds[1] = Round{ours: {cpuPerGB: 4}}
 	if got := c.ratios(ours, kafka, cpuPerGB); !near(got, []float64{0.3, 2.5}) {
 		t.Errorf("ratios without Kafka's second: %v", got)
+	}
+	if got := c.overFloor(ours, kafka, cpuPerGB); math.Abs(got.value-2.5/4.5) > 1e-9 {
+		t.Errorf("over the floor without the second round: %v", got)
+	}
+	if got := (Cell{}).overFloor(ours, kafka, cpuPerGB); got.String() != missing {
+		t.Errorf("over the floor of nothing: %v", got)
 	}
 	if got := c.median(ours, cpuPerGB); got != 4 {
 		t.Errorf("median: %v", got)

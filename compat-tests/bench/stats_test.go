@@ -52,3 +52,22 @@ func TestPercentile(t *testing.T) {
 		t.Error("there is a percentile of nothing")
 	}
 }
+
+// The more alike the rounds are, and the more there are, the closer is the estimate.
+func TestBootstrap(t *testing.T) {
+	width := func(n int, apart float64) float64 {
+		values := make([]float64, n)
+		for i := range values {
+			values[i] = 10 + apart*float64(i*7%n)/float64(n)
+		}
+		of := func(rounds []int) float64 { return median(pick(values, rounds)) }
+		got := bootstrap(n, of)
+		if got.value != median(values) || got.low > got.value || got.high < got.value || got != bootstrap(n, of) {
+			t.Errorf("of %d rounds: %+v", n, got)
+		}
+		return got.high - got.low
+	}
+	if few, many, alike := width(5, 1), width(101, 1), width(5, 0.1); many > few/2 || alike > few/5 || many == 0 {
+		t.Errorf("5 rounds: ±%v, 101: ±%v, 5 that are alike: ±%v", few/2, many/2, alike/2)
+	}
+}

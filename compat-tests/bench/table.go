@@ -80,6 +80,9 @@ func ratio(v float64) string {
 	if math.IsNaN(v) {
 		return missing
 	}
+	if math.IsInf(v, 1) {
+		return "∞"
+	}
 	if v >= 10 {
 		return number(v)
 	}
@@ -98,6 +101,14 @@ func spread(ratios []float64) string {
 		return ratio(ratios[0])
 	}
 	return fmt.Sprintf("%s (%s–%s)", ratio(median(ratios)), ratio(slices.Min(ratios)), ratio(slices.Max(ratios)))
+}
+
+// String shows an estimate of a ratio.
+func (e estimate) String() string {
+	if math.IsNaN(e.value) {
+		return missing
+	}
+	return fmt.Sprintf("%s (%s–%s)", ratio(e.value), ratio(e.low), ratio(e.high))
 }
 
 // aimedTable has rows that are made by aimed.
