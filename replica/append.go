@@ -37,6 +37,9 @@ type AppendRequest struct {
 	// coordinate the partition. Nothing is appended for it unless this broker leads,
 	// and has done so without a break since then.
 	LedSince int32
+	// Woken, if not nil, gets who has waited for the records: the caller goes on with
+	// them when it has done what is more urgent.
+	Woken *Woken
 }
 
 // AppendResult says where a batch is in the log.
@@ -94,7 +97,7 @@ func (p *Partition) Append(records []byte, req AppendRequest) (AppendResult, err
 			p.wake(r)
 			what = allMoves
 		}
-		p.watchers.moved(what)
+		p.watchers.moved(what, req.Woken)
 	}
 	// A duplicate waits for the disk, too: its original may not be there yet.
 	if err := p.flush(r.log, cfg, info.LastOffset+1, req.Acks); err != nil {

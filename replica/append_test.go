@@ -224,7 +224,7 @@ func TestAppendAllocates(t *testing.T) {
 
 type silent struct{}
 
-func (silent) Moved(uint32, bool) {}
+func (silent) Moved(uint32, bool) func() { return nil }
 
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 100} {

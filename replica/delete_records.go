@@ -26,7 +26,7 @@ func (p *Partition) DeleteRecords(offset int64) (target, lowWatermark int64, err
 	if err != nil {
 		return -1, -1, err
 	}
-	p.watchers.moved(allMoves)
+	p.watchers.moved(allMoves, nil)
 	return target, lowWatermark, nil
 }
 
@@ -89,12 +89,13 @@ func (p *Partition) AwaitLowWatermark(ctx context.Context, target int64) (int64,
 type signal chan struct{}
 
 // Moved implements Watcher.
-func (s signal) Moved(_ uint32, awaited bool) {
+func (s signal) Moved(_ uint32, awaited bool) (goOn func()) {
 	if !awaited {
-		return
+		return nil
 	}
 	select {
 	case s <- struct{}{}:
 	default:
 	}
+	return nil
 }

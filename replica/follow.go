@@ -86,7 +86,7 @@ func (p *Partition) applyFetched(r *role, offset int64, d fetchedData) error {
 		return nil
 	})
 	if moved {
-		p.watchers.moved(allMoves)
+		p.watchers.moved(allMoves, nil)
 	}
 	return err
 }
@@ -115,7 +115,7 @@ func (p *Partition) applyRestart(r *role, leaderStart, leaderEnd int64) error {
 
 func (p *Partition) cut(r *role, how func(*commitlog.Log) error) error {
 	err := p.inRole(r, how)
-	p.watchers.moved(allMoves)
+	p.watchers.moved(allMoves, nil)
 	return err
 }
 

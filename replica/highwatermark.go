@@ -44,6 +44,6 @@ func (p *Partition) localMoved() {
 	p.mu.RUnlock()
 	if moved {
 		p.wake(r)
-		p.watchers.moved(Commits)
+		p.watchers.moved(Commits, nil)
 	}
 }

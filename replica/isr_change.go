@@ -105,7 +105,7 @@ func (p *Partition) isrAnswered(asked *role, answer isrAnswer, isr []int32, part
 	p.mu.Unlock()
 	if moved {
 		p.wake(&next)
-		p.watchers.moved(Commits)
+		p.watchers.moved(Commits, nil)
 	}
 	if answer == isrDecided {
 		p.addCaughtUp() // others, who have fetched meanwhile

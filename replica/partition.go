@@ -187,6 +187,6 @@ func (p *Partition) setRole(change func(current *role) (*role, error)) (next *ro
 			p.shared.syncer.request(p) // or the high watermark would wait for an append
 		}
 	}
-	p.watchers.moved(allMoves)
+	p.watchers.moved(allMoves, nil)
 	return next, err
 }

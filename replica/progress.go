@@ -48,7 +48,7 @@ func (p *Partition) followerFetched(r *role, req *ReadRequest, leaderEnd int64) 
 	fs.mu.Unlock()
 	p.followerMoved(fs, req.ReplicaID)
 	if started {
-		p.watchers.moved(allMoves) // who deletes records waits for it
+		p.watchers.moved(allMoves, nil) // who deletes records waits for it
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func (p *Partition) followerMoved(fs *followers, id int32) {
 	p.mu.RUnlock()
 	if moved {
 		p.wake(r)
-		p.watchers.moved(Commits)
+		p.watchers.moved(Commits, nil)
 	}
 	if joins {
 		p.proposeISR(func(r *role) []int32 {

@@ -246,6 +246,48 @@ func TestWatchers(t *testing.T) {
 	tell("after Unwatch", nil, []uint32{20})
 }
 
+// Who appends can go on with those who wait itself, when it likes; for others somebody else
+// does.
+func TestWokenGoOn(t *testing.T) {
+	w := newWorld(t)
+	p := w.leads(t0, 5)
+	ran := make(chan int, 10)
+	var watchers [3]recorder
+	for i := range watchers {
+		watchers[i].goOn = func() { ran <- i }
+		p.Watch(&watchers[i], 0, Commits)
+	}
+	all := func() []int {
+		got := []int{<-ran, <-ran, <-ran}
+		slices.Sort(got)
+		return got
+	}
+	var woken Woken
+	req := produce
+	req.Woken = &woken
+	mustAppend(t, p, req, batch(t, 1, 1))
+	if len(woken) != 3 || len(ran) != 0 {
+		t.Fatalf("%d are woken, %d have gone on", len(woken), len(ran))
+	}
+	first := make(chan struct{})
+	watched := woken[0]
+	woken[0] = func() { watched(); close(first) }
+	woken.GoOn()
+	select {
+	case <-first:
+	default:
+		t.Error("nobody has gone on before GoOn has returned")
+	}
+	if got := all(); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("%v have gone on", got)
+	}
+	mustAppend(t, p, produce, batch(t, 1, 1))
+	if got := all(); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("%v have gone on", got)
+	}
+	Woken(nil).GoOn()
+}
+
 // TestWatchersHearWhatTheyWant: a follower that waits for records is not woken when they
 // are committed, nor a consumer before.
 func TestWatchersHearWhatTheyWant(t *testing.T) {

@@ -9,9 +9,25 @@ import (
 // Watcher is told that something in a partition has moved. token is what the watcher
 // gave with Watch, by which it knows the partition. Moved says nothing about what has
 // moved but whether it is what the watcher waits for, may come without need, and must
-// not block: a fetch session sets a bit and, if it waits for that, wakes its fetch.
+// not block: a fetch session sets a bit. If somebody has waited for it, goOn is not nil:
+// it goes on with what has waited, and is called once, without locks.
 type Watcher interface {
-	Moved(token uint32, awaited bool)
+	Moved(token uint32, awaited bool) (goOn func())
+}
+
+// Woken is what goes on now that something has moved.
+type Woken []func()
+
+// GoOn goes on with all: with the first one in this goroutine, for which nobody has to be
+// woken, and with others in goroutines of their own, that no one waits for all.
+func (w Woken) GoOn() {
+	if len(w) == 0 {
+		return
+	}
+	for _, goOn := range w[1:] {
+		go goOn()
+	}
+	w[0]()
 }
 
 // Moves are kinds of what moves in a partition. For what is none of these, a role or the
@@ -44,7 +60,9 @@ type watch struct {
 func (p *Partition) Watch(w Watcher, token uint32, awaited Moves) {
 	p.watchers.update(func(list []watch) []watch { return append(list, watch{w, token, awaited}) })
 	if p.role.Load().gone != nil {
-		w.Moved(token, true)
+		if goOn := w.Moved(token, true); goOn != nil {
+			go goOn()
+		}
 	}
 }
 
@@ -71,14 +89,24 @@ func (ws *watchers) update(change func([]watch) []watch) {
 	ws.list.Store(&list)
 }
 
-// moved tells the watchers. Appends mean nothing to those who do not wait for them.
-func (ws *watchers) moved(what Moves) {
-	if list := ws.list.Load(); list != nil {
-		for _, w := range *list {
-			awaited := w.awaited&what != 0 || what == allMoves
-			if awaited || what != Appends {
-				w.watcher.Moved(w.token, awaited)
-			}
+// moved tells the watchers. Appends mean nothing to those who do not wait for them. What
+// goes on is added to woken or, if that is nil, does so in goroutines of its own.
+func (ws *watchers) moved(what Moves, woken *Woken) {
+	list := ws.list.Load()
+	if list == nil {
+		return
+	}
+	for _, w := range *list {
+		awaited := w.awaited&what != 0 || what == allMoves
+		if !awaited && what == Appends {
+			continue
+		}
+		switch goOn := w.watcher.Moved(w.token, awaited); {
+		case goOn == nil:
+		case woken == nil:
+			go goOn()
+		default:
+			*woken = append(*woken, goOn)
 		}
 	}
 }

@@ -199,19 +199,21 @@ type recorder struct {
 	mu    sync.Mutex
 	moved map[uint32]int
 	noted []uint32 // what it did not wait for
+	goOn  func()   // what it returns
 }
 
-func (r *recorder) Moved(token uint32, awaited bool) {
+func (r *recorder) Moved(token uint32, awaited bool) func() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !awaited {
 		r.noted = append(r.noted, token)
-		return
+		return nil
 	}
 	if r.moved == nil {
 		r.moved = map[uint32]int{}
 	}
 	r.moved[token]++
+	return r.goOn
 }
 
 // take returns the tokens that were told since the last call, sorted.

@@ -49,27 +49,57 @@ func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
 	if noWait {
 		req.MaxWait = 0
 	}
-	r.ReleaseBody() // it may wait long
-	resp := h.sessions.Fetch(ctx, req)
-	if err := ctx.Err(); err != nil {
-		for i := range resp.Results {
-			resp.Results[i].Range.Release()
-		}
-		return err
+	resp, wait := h.sessions.Fetch(ctx, req)
+	answer := fetchAnswer{h, q.version, req.Reader.IsFollower(), r.Listener.Name}
+	if wait == nil {
+		reply := r.NewReply()
+		answer.encode(reply, &resp)
+		r.Send(reply)
+		return nil
 	}
-	reply := r.NewReply()
-	hints := hints{snapshot: h.view.Snapshot(), listener: r.Listener.Name}
+	r.ReleaseBody()
+	later := r.Later(func() { wait.End(ctx.Err() != nil) })
+	wait.Begin(func(resp fetch.Response) {
+		if ctx.Err() != nil { // nobody is there to read it
+			resp.Release()
+			later.Drop()
+			return
+		}
+		send := func() {
+			reply := later.NewReply()
+			answer.encode(reply, &resp)
+			later.Send(reply)
+		}
+		if _, old := messageFormat(answer.version); old {
+			go later.Protect(send)() // converting takes long, and may have to wait
+			return
+		}
+		send()
+	}, later.Protect)
+	return nil
+}
+
+// fetchAnswer makes the response to a request, of which it keeps little: a fetch may wait
+// long.
+type fetchAnswer struct {
+	*fetchRecords
+	version  int16
+	follower bool
+	listener string
+}
+
+// encode takes over the ranges of the response.
+func (h *fetchAnswer) encode(reply *server.Reply, resp *fetch.Response) {
+	hints := hints{snapshot: h.view.Snapshot(), listener: h.listener}
 	results := make([]fetchResult, len(resp.Results))
 	for i := range resp.Results {
-		results[i] = h.result(&resp.Results[i], &q, &hints)
+		results[i] = h.result(&resp.Results[i], &hints)
 	}
-	appendFetchResponse(reply, q.version, h.codes.of(resp.Err), resp.SessionID, results, hints.nodes,
+	appendFetchResponse(reply, h.version, h.codes.of(resp.Err), resp.SessionID, results, hints.nodes,
 		func(_ *fetchResult, err error) int16 {
 			h.codes.log.Error("records cannot be read", "error", err)
-			return h.code(q.version, kerr.KafkaStorageError)
+			return h.code(h.version, kerr.KafkaStorageError)
 		})
-	r.Send(reply)
-	return nil
 }
 
 // request copies what is needed of the request: its bytes do not outlive the
@@ -86,7 +116,6 @@ func (h *fetchRecords) request(r *server.Request, q *fetchRequest) *fetch.Reques
 			ReplicaID: q.replicaID, ReplicaEpoch: q.replicaEpoch, ReadCommitted: q.readCommitted,
 			Rack: string(q.rack), ClientHost: r.ClientHost, MayFollow: q.version >= 11,
 		},
-		Draining: r.Draining(),
 	}
 	switch {
 	case !req.Reader.IsFollower():
@@ -135,9 +164,9 @@ func nameTopic(s *cluster.Snapshot, byID bool, q *fetchRequest) (string, protoco
 }
 
 // result takes over the range of p.
-func (h *fetchRecords) result(p *fetch.Result, q *fetchRequest, hints *hints) fetchResult {
-	version := q.version
-	if err := h.refusal(p, q); err != nil {
+func (h *fetchAnswer) result(p *fetch.Result, hints *hints) fetchResult {
+	version := h.version
+	if err := h.refusal(p); err != nil {
 		return h.refused(p, err)
 	}
 	out := fetchResult{

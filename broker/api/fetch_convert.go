@@ -36,8 +36,8 @@ const firstZstdFetch = 10
 
 // refusal is why a client of this version may not have a partition's records, by
 // the topic's configuration.
-func (h *fetchRecords) refusal(p *fetch.Result, q *fetchRequest) error {
-	if q.version >= firstZstdFetch {
+func (h *fetchAnswer) refusal(p *fetch.Result) error {
+	if h.version >= firstZstdFetch {
 		return nil
 	}
 	tp := protocol.TopicPartition{Topic: p.Topic, Partition: p.Partition}
@@ -51,10 +51,10 @@ func (h *fetchRecords) refusal(p *fetch.Result, q *fetchRequest) error {
 	}
 	cfg := log.Config()
 	if cfg.CompressionType == record.Zstd.String() {
-		return fmt.Errorf("%v has zstd for compression.type, Fetch version %d does not know it: %w", tp, q.version, kerr.UnsupportedCompressionType)
+		return fmt.Errorf("%v has zstd for compression.type, Fetch version %d does not know it: %w", tp, h.version, kerr.UnsupportedCompressionType)
 	}
-	if q.version < firstBatchFetch && q.replicaID < 0 && !cfg.DownConversion {
-		return fmt.Errorf("%v is not converted for Fetch version %d, message.downconversion.enable is false: %w", tp, q.version, kerr.UnsupportedVersion)
+	if h.version < firstBatchFetch && !h.follower && !cfg.DownConversion {
+		return fmt.Errorf("%v is not converted for Fetch version %d, message.downconversion.enable is false: %w", tp, h.version, kerr.UnsupportedVersion)
 	}
 	return nil
 }

@@ -189,6 +189,40 @@ func TestFetchWaits(t *testing.T) {
 	})
 }
 
+// A fetch that waits gets all that one request has produced, not only the first partition.
+func TestProducedTogetherIsFetchedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.lead("t", 3, 0)
+		c := w.dial(w.brokers)
+		defer c.Close()
+		req := fetchOne("t", 0, 0)
+		req.MaxWaitMillis = 60_000
+		for i := int32(1); i < 3; i++ {
+			p := req.Topics[0].Partitions[0]
+			p.Partition = i
+			req.Topics[0].Partitions = append(req.Topics[0].Partitions, p)
+		}
+		for offset := range int64(50) {
+			for i := range req.Topics[0].Partitions {
+				req.Topics[0].Partitions[i].FetchOffset = offset
+			}
+			w.send(c, req, 12)
+			synctest.Wait()
+			produce := produceOne("t", 0, 1, batch(1, 1))
+			for i := int32(1); i < 3; i++ {
+				produce.Topics[0].Partitions = append(produce.Topics[0].Partitions, kmsg.ProduceRequestTopicPartition{Partition: i, Records: batch(1, 1)})
+			}
+			call[*kmsg.ProduceResponse](w, 9, produce)
+			for _, p := range w.receive(c, req).(*kmsg.FetchResponse).Topics[0].Partitions {
+				if len(p.RecordBatches) == 0 {
+					t.Fatalf("round %d: nothing of partition %d", offset, p.Partition)
+				}
+			}
+		}
+	})
+}
+
 // Fetches wait only within the memory that is set aside for it; one beyond is answered
 // with what there is, as if its time were up, and so until another has ended.
 func TestFetchesThatMayNotWait(t *testing.T) {

@@ -38,6 +38,7 @@ type producing struct {
 	response produceResponse
 	wait     *produceWait // nil until a partition has to wait
 	failed   error        // the first error
+	woken    replica.Woken
 	// unverified is why partitions are refused whose transaction may not be open.
 	unverified map[protocol.TopicPartition]error
 	// described counts the records whose faults the response tells.
@@ -58,7 +59,9 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 		ProduceVersion:  r.Header.Version,
 		Acks:            p.req.acks,
 		InternalAllowed: r.Header.ClientID == adminClientID,
+		Woken:           &p.woken,
 	}
+	defer p.goOn()
 	transactional, err := p.req.transactional()
 	switch {
 	case err != nil:
@@ -91,6 +94,9 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 	}
 	return nil
 }
+
+// goOn answers the fetches that have waited for what was appended, all of it.
+func (p *producing) goOn() { p.woken.GoOn() }
 
 // transactional reports whether a batch of the request says that it belongs to a
 // transaction. Like Kafka it looks at the first batch of each partition, up to the

@@ -16,9 +16,9 @@ func TestEviction(t *testing.T) {
 			if follower {
 				req.Reader.ReplicaID = 2
 			}
-			return m.Fetch(t.Context(), req).SessionID
+			return fetch(m, t.Context(), req).SessionID
 		}
-		alive := func(id, epoch int32) bool { return m.Fetch(t.Context(), request(id, epoch)).Err == nil }
+		alive := func(id, epoch int32) bool { return fetch(m, t.Context(), request(id, epoch)).Err == nil }
 
 		small, large := open(1, false), open(5, false)
 		if small == 0 || large == 0 {
@@ -65,9 +65,9 @@ func TestSessionEndsWithConnection(t *testing.T) {
 		m := c.manager(t, 10)
 		first, endFirst := context.WithCancel(t.Context())
 		second, endSecond := context.WithCancel(t.Context())
-		moved := m.Fetch(first, request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
-		stayed := m.Fetch(first, request(0, InitialEpoch, all("t", 3, 0)...)).SessionID
-		expect(t, m.Fetch(second, request(moved, 1)), "")
+		moved := fetch(m, first, request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
+		stayed := fetch(m, first, request(0, InitialEpoch, all("t", 3, 0)...)).SessionID
+		expect(t, fetch(m, second, request(moved, 1)), "")
 		if sessions, partitions := m.Count(); sessions != 2 || partitions != 5 {
 			t.Fatalf("%d sessions of %d partitions", sessions, partitions)
 		}
@@ -76,8 +76,8 @@ func TestSessionEndsWithConnection(t *testing.T) {
 		if sessions, partitions := m.Count(); sessions != 1 || partitions != 2 {
 			t.Errorf("%d sessions of %d partitions when one connection has ended", sessions, partitions)
 		}
-		expect(t, m.Fetch(second, request(stayed, 1)), "FETCH_SESSION_ID_NOT_FOUND")
-		expect(t, m.Fetch(second, request(moved, 2)), "")
+		expect(t, fetch(m, second, request(stayed, 1)), "FETCH_SESSION_ID_NOT_FOUND")
+		expect(t, fetch(m, second, request(moved, 2)), "")
 
 		// One that ends while a request waits in it.
 		req := request(moved, 3)
@@ -106,13 +106,13 @@ func TestDropWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(map[string]int{"t": 2})
 		m := c.manager(t, 10)
-		id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
+		id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
 		req := request(id, 1)
 		req.MaxWait = time.Second
 		result := waits(m, t.Context(), req)
 		synctest.Wait()
-		expect(t, m.Fetch(t.Context(), request(id, 2)), "INVALID_FETCH_SESSION_EPOCH") // one request at a time
-		expect(t, m.Fetch(t.Context(), request(id, FinalEpoch, all("t", 1, 0)...)), "t-0:0 ")
+		expect(t, fetch(m, t.Context(), request(id, 2)), "INVALID_FETCH_SESSION_EPOCH") // one request at a time
+		expect(t, fetch(m, t.Context(), request(id, FinalEpoch, all("t", 1, 0)...)), "t-0:0 ")
 		if _, took := result(); took != time.Second {
 			t.Errorf("answered after %v", took)
 		}
@@ -130,7 +130,7 @@ func TestDropWhileWaiting(t *testing.T) {
 func TestNoSlots(t *testing.T) {
 	c := newCluster(map[string]int{"t": 1})
 	m := c.manager(t, 0)
-	if got := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)); got.SessionID != 0 || len(got.Results) != 1 {
+	if got := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)); got.SessionID != 0 || len(got.Results) != 1 {
 		t.Errorf("%+v", got)
 	}
 	if _, err := New(-1, c.lookup); err == nil {
@@ -144,7 +144,7 @@ func BenchmarkFetchSession10k(b *testing.B) {
 			const n = 10000
 			c := newCluster(map[string]int{"t": n})
 			m := c.manager(b, 10)
-			id := m.Fetch(b.Context(), request(0, InitialEpoch, all("t", n, 0)...)).SessionID
+			id := fetch(m, b.Context(), request(0, InitialEpoch, all("t", n, 0)...)).SessionID
 			var moved []PartitionRequest
 			b.ReportAllocs()
 			epoch := int32(1)
@@ -152,7 +152,7 @@ func BenchmarkFetchSession10k(b *testing.B) {
 				for i := range changed {
 					c.partitions["t"][i*997].append(1)
 				}
-				got := m.Fetch(b.Context(), request(id, epoch, moved...))
+				got := fetch(m, b.Context(), request(id, epoch, moved...))
 				moved = moved[:0]
 				for _, r := range got.Results {
 					moved = append(moved, PartitionRequest{r.Key, Want{Offset: r.HighWatermark, MaxBytes: 1 << 20}})
@@ -169,22 +169,22 @@ func TestPartitionsOfAllSessionsAreBounded(t *testing.T) {
 	m := newCluster(nil).manager(t, 10)
 	const half = 501
 	m.most = 1000
-	first := m.Fetch(t.Context(), request(0, InitialEpoch, all("a", half, 0)...)).SessionID
+	first := fetch(m, t.Context(), request(0, InitialEpoch, all("a", half, 0)...)).SessionID
 	if first == 0 {
 		t.Fatal("no session although there is room")
 	}
-	if id := m.Fetch(t.Context(), request(0, InitialEpoch, all("b", half, 0)...)).SessionID; id != 0 {
+	if id := fetch(m, t.Context(), request(0, InitialEpoch, all("b", half, 0)...)).SessionID; id != 0 {
 		t.Error("a session although its partitions are too many with those of the other")
 	}
-	small := m.Fetch(t.Context(), request(0, InitialEpoch, all("b", 1, 0)...)).SessionID
+	small := fetch(m, t.Context(), request(0, InitialEpoch, all("b", 1, 0)...)).SessionID
 	if small == 0 {
 		t.Error("no session although there is room")
 	}
 	// Nor does one grow beyond.
-	expect(t, m.Fetch(t.Context(), request(small, 1, all("b", half, 0)...)), "FETCH_SESSION_ID_NOT_FOUND")
+	expect(t, fetch(m, t.Context(), request(small, 1, all("b", half, 0)...)), "FETCH_SESSION_ID_NOT_FOUND")
 	// What a session has let go of is free again.
-	m.Fetch(t.Context(), request(first, FinalEpoch))
-	if id := m.Fetch(t.Context(), request(0, InitialEpoch, all("b", half, 0)...)).SessionID; id == 0 {
+	fetch(m, t.Context(), request(first, FinalEpoch))
+	if id := fetch(m, t.Context(), request(0, InitialEpoch, all("b", half, 0)...)).SessionID; id == 0 {
 		t.Error("no session although there is room again")
 	}
 	if _, n := m.Count(); n != half || m.partitions != half {

@@ -1,10 +1,8 @@
 package fetch
 
 import (
-	"context"
 	"fmt"
 	"math"
-	"time"
 )
 
 // collector answers one request from a set.
@@ -29,10 +27,12 @@ type collector struct {
 	noted              []uint32 // tokens with something to tell that was not returned yet, oldest first
 }
 
-// run returns the results, waiting for them as the request allows.
-func (c *collector) run(ctx context.Context) []Result {
+// run collects what there is, and reports whether that is the answer: there is enough, or
+// the request does not wait.
+func (c *collector) run() (done bool) {
 	if c.req.Refuse != nil {
-		return c.refuse()
+		c.refuse()
+		return true
 	}
 	c.maxBytes = int64(max(c.req.MaxBytes, 0))
 	c.minBytes = min(int64(c.req.MinBytes), c.maxBytes)
@@ -41,54 +41,38 @@ func (c *collector) run(ctx context.Context) []Result {
 	}
 	c.pass(c.set.take(c.tokens))
 	if c.done() || c.req.MaxWait <= 0 || c.set.size() == 0 {
-		return c.finish()
+		return true
 	}
-	timer := time.NewTimer(c.req.MaxWait)
-	defer timer.Stop()
 	if c.lazy {
 		c.lazy = false
 		c.putAside()
-		if c.again(); c.done() {
-			return c.finish()
-		}
+		c.again()
+		return c.done()
 	}
-	for {
+	return false
+}
+
+// goOn looks at what has moved, and reports whether there is enough to answer now.
+func (c *collector) goOn() (done bool) {
+	c.pass(c.set.take(c.tokens))
+	if c.bytes == 0 && !c.urgent {
+		return false
+	}
+	if c.full || len(c.noted) > 0 {
 		c.putAside()
-		select {
-		case <-c.set.wake:
-			c.pass(c.set.take(c.tokens))
-			if c.bytes == 0 && !c.urgent {
-				continue
-			}
-			if c.full || len(c.noted) > 0 {
-				c.putAside()
-				c.again() // with what came before
-			}
-			if c.done() {
-				return c.finish()
-			}
-		case <-timer.C:
-			c.again()
-			return c.finish()
-		case <-c.req.Draining:
-			c.again()
-			return c.finish()
-		case <-ctx.Done(): // nobody is there to read it
-			c.set.enqueue(c.noted...)
-			return nil
-		}
+		c.again() // with what came before
 	}
+	return c.done()
 }
 
 // refuse answers for every partition without looking at it.
-func (c *collector) refuse() []Result {
+func (c *collector) refuse() {
 	for t := range c.set.entries {
 		if e := &c.set.entries[t]; e.used() {
 			c.results = append(c.results, Result{Key: e.key(), Err: c.req.Refuse, ReadResult: nothing()})
 			c.places = append(c.places, uint32(t))
 		}
 	}
-	return c.finish()
 }
 
 // done reports whether there is enough to answer.

@@ -98,7 +98,9 @@ func (p *fakePartition) change(f func()) {
 	told := maps.Clone(p.watches)
 	p.mu.Unlock()
 	for k := range told {
-		k.w.Moved(k.token, true)
+		if goOn := k.w.Moved(k.token, true); goOn != nil {
+			goOn()
+		}
 	}
 }
 

@@ -10,8 +10,12 @@
 // partitions of which none has moved costs as much as one of ten. Partitions that were served go to the end of the queue: that is the
 // fairness under byte limits.
 //
-// Waiting is one goroutine (the connection's reader) on one channel. Whoever
-// moves a partition sets a bit and does not block.
+// # Who waits, and who goes on
+//
+// A fetch that waits has no goroutine. It lies in its set, and whoever takes it out goes
+// on with it: who has moved a partition that it waits for, its timer, or who ends it. An
+// append so answers the consumer that waits for it without another goroutine, and most
+// often another thread, to be woken. Kafka's purgatory does the same.
 package fetch
 
 import (
@@ -63,8 +67,6 @@ type Request struct {
 	// Refuse, if not nil, is the answer for every partition, at once: the reader
 	// has no right to any.
 	Refuse error
-	// Draining, when closed, ends the wait for data.
-	Draining <-chan struct{}
 }
 
 // Reader is who fetches.
@@ -87,6 +89,13 @@ type Response struct {
 	Err       error
 	SessionID int32 // 0: there is no session
 	Results   []Result
+}
+
+// Release gives up what is in the response.
+func (r *Response) Release() {
+	for i := range r.Results {
+		r.Results[i].Range.Release()
+	}
 }
 
 // Result is what is known about one partition.
@@ -152,8 +161,12 @@ type Partition interface {
 // Watcher is told of movements, outside of the partition's locks. Moved does not
 // block. If they are not what the watcher waits for, as when others have what a follower
 // has read already, they are worth telling, and not waking for.
+//
+// goOn, if it is not nil, is to be called once, by whoever has moved the partition: it goes
+// on with the fetch that has waited for it. It may read, and write to a socket, but does
+// not block.
 type Watcher interface {
-	Moved(token uint32, awaited bool)
+	Moved(token uint32, awaited bool) (goOn func())
 }
 
 // Lookup finds a partition, by its topic's id or by its name. It returns the name

@@ -63,14 +63,14 @@ func New(slots int, lookup Lookup) (*Manager, error) {
 	return &Manager{slots: slots, most: maxPartitions, lookup: lookup, sessions: map[int32]*session{}}, nil
 }
 
-// Fetch answers a request; it returns when there is enough to answer, at the
-// latest after req.MaxWait. ctx is that of the client's connection. If it ends first the
-// response is empty: nobody will read it.
+// Fetch answers a request, or returns the wait for what is to be its answer: then the
+// caller begins it, and may end it early. ctx is that of the client's connection; when it
+// ends the caller ends the wait.
 //
 // A session ends with the connection over which it was used last. Kafka keeps it until
 // others need its place; but clients begin a new one after they have lost a connection,
 // and what is left of one costs every partition in it memory, and news that nobody hears.
-func (m *Manager) Fetch(ctx context.Context, req *Request) Response {
+func (m *Manager) Fetch(ctx context.Context, req *Request) (Response, *Wait) {
 	if req.SessionEpoch == InitialEpoch || req.SessionEpoch == FinalEpoch {
 		if req.SessionID != 0 {
 			m.drop(req.SessionID)
@@ -79,7 +79,7 @@ func (m *Manager) Fetch(ctx context.Context, req *Request) Response {
 	}
 	s, err := m.claim(ctx, req)
 	if err != nil {
-		return Response{Err: err}
+		return Response{Err: err}, nil
 	}
 	for i := range req.Partitions {
 		s.set.put(&req.Partitions[i])
@@ -90,31 +90,40 @@ func (m *Manager) Fetch(ctx context.Context, req *Request) Response {
 	if s.set.size() == 0 { // the client has let go of all it had
 		m.drop(s.id)
 		m.release(s)
-		return Response{}
+		return Response{}, nil
 	}
-	c := collector{set: s.set, lookup: m.lookup, req: req}
-	results := c.run(ctx)
-	m.release(s)
-	return Response{SessionID: req.SessionID, Results: results}
+	return begin(collector{set: s.set, lookup: m.lookup, req: req}, func(results []Result) Response {
+		m.release(s)
+		return Response{SessionID: req.SessionID, Results: results}
+	})
 }
 
 // full answers a request that names all its partitions, and keeps them as a
 // session if it is to and there is room.
-func (m *Manager) full(ctx context.Context, req *Request, keep bool) Response {
+func (m *Manager) full(ctx context.Context, req *Request, keep bool) (Response, *Wait) {
 	set := newSet(req.ByID, len(req.Partitions))
 	set.follower = req.Reader.IsFollower()
 	for i := range req.Partitions {
 		set.put(&req.Partitions[i])
 	}
-	c := collector{set: set, lookup: m.lookup, req: req, full: true, lazy: !keep}
-	results := c.run(ctx)
-	if keep && ctx.Err() == nil {
-		if id := m.admit(ctx, set, req.Reader.IsFollower() && req.Refuse == nil); id != 0 {
-			return Response{SessionID: id, Results: results}
+	return begin(collector{set: set, lookup: m.lookup, req: req, full: true, lazy: !keep}, func(results []Result) Response {
+		if keep && ctx.Err() == nil {
+			if id := m.admit(ctx, set, req.Reader.IsFollower() && req.Refuse == nil); id != 0 {
+				return Response{SessionID: id, Results: results}
+			}
 		}
+		set.close()
+		return Response{Results: results}
+	})
+}
+
+// begin looks at what there is, and returns the response or the wait for it.
+func begin(c collector, conclude func([]Result) Response) (Response, *Wait) {
+	w := &Wait{collector: c, conclude: conclude}
+	if w.collector.run() {
+		return conclude(w.collector.finish()), nil
 	}
-	set.close()
-	return Response{Results: results}
+	return Response{}, w
 }
 
 // claim finds the session of an incremental request and takes it for this

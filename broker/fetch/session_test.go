@@ -13,7 +13,7 @@ func TestSessionlessNamesAll(t *testing.T) {
 	c.partitions["t"][1].append(5)
 	m := c.manager(t, 10)
 	for range 2 {
-		got := m.Fetch(t.Context(), request(0, FinalEpoch, append(all("t", 3, 0), all("no", 1, 0)...)...))
+		got := fetch(m, t.Context(), request(0, FinalEpoch, append(all("t", 3, 0), all("no", 1, 0)...)...))
 		if got.SessionID != 0 {
 			t.Errorf("session %d", got.SessionID)
 		}
@@ -30,7 +30,7 @@ func TestIncrementalTellsChangesOnly(t *testing.T) {
 	c := newCluster(map[string]int{"t": 4})
 	c.partitions["t"][1].append(5)
 	m := c.manager(t, 10)
-	got := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 4, 0)...))
+	got := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 4, 0)...))
 	id := got.SessionID
 	if id <= 0 {
 		t.Fatalf("session id %d", id)
@@ -38,34 +38,34 @@ func TestIncrementalTellsChangesOnly(t *testing.T) {
 	expect(t, got, "t-0:0 t-1:5 t-2:0 t-3:0 ")
 
 	// The client has not moved: the records are sent again.
-	expect(t, m.Fetch(t.Context(), request(id, 1)), "t-1:5 ")
+	expect(t, fetch(m, t.Context(), request(id, 1)), "t-1:5 ")
 	// It moves to the end: nothing changed since.
 	at5 := all("t", 2, 5)[1:]
 	req := request(id, 2, at5...)
-	expect(t, m.Fetch(t.Context(), req), "")
-	expect(t, m.Fetch(t.Context(), request(id, 3)), "")
+	expect(t, fetch(m, t.Context(), req), "")
+	expect(t, fetch(m, t.Context(), request(id, 3)), "")
 	// Data elsewhere, and a high watermark that moved without bytes for us.
 	c.partitions["t"][3].append(2)
 	c.partitions["t"][2].change(func() { c.partitions["t"][2].logStart = 1 })
-	expect(t, m.Fetch(t.Context(), request(id, 4)), "t-3:2 t-2:0 ")
+	expect(t, fetch(m, t.Context(), request(id, 4)), "t-3:2 t-2:0 ")
 	// Forgotten ones are gone, new ones come in.
 	c.partitions["new"] = []*fakePartition{{hw: 1, lso: 1}}
 	req = request(id, 5, all("new", 1, 0)...)
 	req.Forgotten = []Key{{Topic: "t", Partition: 3}, {Topic: "never", Partition: 9}}
-	expect(t, m.Fetch(t.Context(), req), "new-0:1 ")
+	expect(t, fetch(m, t.Context(), req), "new-0:1 ")
 	c.partitions["t"][3].append(1)
-	expect(t, m.Fetch(t.Context(), request(id, 6)), "new-0:1 ")
+	expect(t, fetch(m, t.Context(), request(id, 6)), "new-0:1 ")
 	// Letting go of everything ends the session.
 	req = request(id, 7)
 	for i := range 3 {
 		req.Forgotten = append(req.Forgotten, Key{Topic: "t", Partition: int32(i)})
 	}
 	req.Forgotten = append(req.Forgotten, Key{Topic: "new"})
-	got = m.Fetch(t.Context(), req)
+	got = fetch(m, t.Context(), req)
 	if got.SessionID != 0 || len(got.Results) != 0 {
 		t.Errorf("%+v", got)
 	}
-	expect(t, m.Fetch(t.Context(), request(id, 8)), "FETCH_SESSION_ID_NOT_FOUND")
+	expect(t, fetch(m, t.Context(), request(id, 8)), "FETCH_SESSION_ID_NOT_FOUND")
 	for name, ps := range c.partitions {
 		for i, p := range ps {
 			if len(p.watches) != 0 {
@@ -78,18 +78,18 @@ func TestIncrementalTellsChangesOnly(t *testing.T) {
 func TestSessionErrors(t *testing.T) {
 	c := newCluster(map[string]int{"t": 1})
 	m := c.manager(t, 10)
-	expect(t, m.Fetch(t.Context(), request(77, 1)), "FETCH_SESSION_ID_NOT_FOUND")
-	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
-	expect(t, m.Fetch(t.Context(), request(id, 2)), "INVALID_FETCH_SESSION_EPOCH")
+	expect(t, fetch(m, t.Context(), request(77, 1)), "FETCH_SESSION_ID_NOT_FOUND")
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+	expect(t, fetch(m, t.Context(), request(id, 2)), "INVALID_FETCH_SESSION_EPOCH")
 	byID := request(id, 1)
 	byID.ByID = true
-	expect(t, m.Fetch(t.Context(), byID), "FETCH_SESSION_TOPIC_ID_ERROR")
-	expect(t, m.Fetch(t.Context(), request(id, 1)), "") // it has survived all that
+	expect(t, fetch(m, t.Context(), byID), "FETCH_SESSION_TOPIC_ID_ERROR")
+	expect(t, fetch(m, t.Context(), request(id, 1)), "") // it has survived all that
 
 	// Epoch 0 with an id replaces the session, epoch −1 ends it.
-	second := m.Fetch(t.Context(), request(id, InitialEpoch, all("t", 1, 0)...)).SessionID
-	expect(t, m.Fetch(t.Context(), request(id, 2)), "FETCH_SESSION_ID_NOT_FOUND")
-	if got := m.Fetch(t.Context(), request(second, FinalEpoch, all("t", 1, 0)...)); got.SessionID != 0 {
+	second := fetch(m, t.Context(), request(id, InitialEpoch, all("t", 1, 0)...)).SessionID
+	expect(t, fetch(m, t.Context(), request(id, 2)), "FETCH_SESSION_ID_NOT_FOUND")
+	if got := fetch(m, t.Context(), request(second, FinalEpoch, all("t", 1, 0)...)); got.SessionID != 0 {
 		t.Errorf("final fetch has session %d", got.SessionID)
 	}
 	if n, _ := m.Count(); n != 0 {
@@ -106,18 +106,18 @@ func TestEpochWraps(t *testing.T) {
 func TestErrorsAreToldAgain(t *testing.T) {
 	c := newCluster(map[string]int{"t": 2})
 	m := c.manager(t, 10)
-	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
 	p := c.partitions["t"][0]
 	p.change(func() { p.err = kerr.NotLeaderForPartition })
-	expect(t, m.Fetch(t.Context(), request(id, 1)), "t-0:0!NOT_LEADER_FOR_PARTITION ")
-	expect(t, m.Fetch(t.Context(), request(id, 2)), "t-0:0!NOT_LEADER_FOR_PARTITION ")
+	expect(t, fetch(m, t.Context(), request(id, 1)), "t-0:0!NOT_LEADER_FOR_PARTITION ")
+	expect(t, fetch(m, t.Context(), request(id, 2)), "t-0:0!NOT_LEADER_FOR_PARTITION ")
 	p.change(func() { p.err = nil })
-	expect(t, m.Fetch(t.Context(), request(id, 3)), "t-0:0 ") // well again: that too is news
-	expect(t, m.Fetch(t.Context(), request(id, 4)), "")
+	expect(t, fetch(m, t.Context(), request(id, 3)), "t-0:0 ") // well again: that too is news
+	expect(t, fetch(m, t.Context(), request(id, 4)), "")
 	// The partition object is replaced: the old one tells and fails.
 	c.partitions["t"][0] = &fakePartition{hw: 3, lso: 3}
 	p.change(func() { p.err = kerr.UnknownTopicOrPartition })
-	expect(t, m.Fetch(t.Context(), request(id, 5)), "t-0:3 ")
+	expect(t, fetch(m, t.Context(), request(id, 5)), "t-0:3 ")
 }
 
 func TestTopicIDs(t *testing.T) {
@@ -130,20 +130,20 @@ func TestTopicIDs(t *testing.T) {
 	unknown[0].ID = topicID("later")
 	req := request(0, InitialEpoch, append(list, unknown...)...)
 	req.ByID = true
-	got := m.Fetch(t.Context(), req)
+	got := fetch(m, t.Context(), req)
 	expect(t, got, "t-0:1 -0:0!UNKNOWN_TOPIC_ID ")
 	c.ids[topicID("later")] = "later"
 	c.partitions["later"] = []*fakePartition{{hw: 2, lso: 2}}
 	req = request(got.SessionID, 1)
 	req.ByID = true
-	expect(t, m.Fetch(t.Context(), req), "t-0:1 later-0:2 ")
+	expect(t, fetch(m, t.Context(), req), "t-0:1 later-0:2 ")
 	// The topic is deleted and made anew: its old id is not known any more.
 	delete(c.ids, topicID("t"))
 	old := c.partitions["t"][0]
 	old.change(func() { old.err = kerr.UnknownTopicOrPartition })
 	req = request(got.SessionID, 2)
 	req.ByID = true
-	expect(t, m.Fetch(t.Context(), req), "t-0:0!UNKNOWN_TOPIC_ID later-0:2 ")
+	expect(t, fetch(m, t.Context(), req), "t-0:0!UNKNOWN_TOPIC_ID later-0:2 ")
 }
 
 func TestByteLimits(t *testing.T) {
@@ -158,13 +158,13 @@ func TestByteLimits(t *testing.T) {
 	}
 	req := request(0, InitialEpoch, list...)
 	req.MaxBytes = 100
-	got := m.Fetch(t.Context(), req)
+	got := fetch(m, t.Context(), req)
 	expect(t, got, "t-0:60 t-1:40 t-2:0 t-3:0 ")
 	// Those that got nothing are first now, those that were served are last.
 	next := func(epoch int32, max int32) Response {
 		req := request(got.SessionID, epoch)
 		req.MaxBytes = max
-		return m.Fetch(t.Context(), req)
+		return fetch(m, t.Context(), req)
 	}
 	expect(t, next(1, 100), "t-0:60 t-1:40 ") // the order of the full response
 	expect(t, next(2, 100), "t-2:60 t-3:40 ")
@@ -180,7 +180,7 @@ func TestReadCommitted(t *testing.T) {
 	m := c.manager(t, 10)
 	req := request(0, FinalEpoch, all("t", 1, 0)...)
 	req.Reader.ReadCommitted = true
-	got := m.Fetch(t.Context(), req)
+	got := fetch(m, t.Context(), req)
 	expect(t, got, "t-0:4 ")
 	if got.Results[0].Aborted == nil {
 		t.Error("the list of aborted transactions is null")
@@ -192,7 +192,7 @@ func TestDivergenceIsAnsweredAtOnce(t *testing.T) {
 	c.partitions["t"][0].diverge = true
 	req := request(0, InitialEpoch, all("t", 1, 0)...)
 	req.MaxWait = time.Hour
-	got := c.manager(t, 10).Fetch(t.Context(), req)
+	got := fetch(c.manager(t, 10), t.Context(), req)
 	if len(got.Results) != 1 || got.Results[0].DivergingEnd != 7 {
 		t.Errorf("%+v", got)
 	}
@@ -209,7 +209,7 @@ func TestRefused(t *testing.T) {
 			req := request(session, epoch, list...)
 			req.Reader.ReplicaID, req.Refuse = 2, kerr.TopicAuthorizationFailed
 			req.MaxWait = time.Hour
-			return m.Fetch(t.Context(), req)
+			return fetch(m, t.Context(), req)
 		}
 		const both = "t-0:0!TOPIC_AUTHORIZATION_FAILED t-1:0!TOPIC_AUTHORIZATION_FAILED "
 		begin := time.Now()
@@ -227,14 +227,14 @@ func TestRefused(t *testing.T) {
 			}
 		}
 		// The same session in better hands, and in worse ones again.
-		expect(t, m.Fetch(t.Context(), request(id, 2)), "t-0:3 t-1:0 ")
+		expect(t, fetch(m, t.Context(), request(id, 2)), "t-0:3 t-1:0 ")
 		expect(t, refused(id, 3), both)
-		expect(t, m.Fetch(t.Context(), request(id, 4)), "t-0:3 t-1:0 ")
+		expect(t, fetch(m, t.Context(), request(id, 4)), "t-0:3 t-1:0 ")
 		// A follower's session would not have given way.
 		time.Sleep(time.Minute)
 		follower := request(0, InitialEpoch, all("t", 2, 0)...)
 		follower.Reader.ReplicaID = 3
-		if m.Fetch(t.Context(), follower).SessionID == 0 {
+		if fetch(m, t.Context(), follower).SessionID == 0 {
 			t.Error("no room for a follower")
 		}
 	})
@@ -254,16 +254,16 @@ func TestNewsIsToldOnce(t *testing.T) {
 		}
 		p.news = 0
 	}
-	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
 	expectNews("first request", 1)
 	p.append(3)
-	m.Fetch(t.Context(), request(id, 1))
+	fetch(m, t.Context(), request(id, 1))
 	expectNews("a request that does not name it", 0)
-	m.Fetch(t.Context(), request(id, 2, all("t", 1, 3)...))
+	fetch(m, t.Context(), request(id, 2, all("t", 1, 3)...))
 	expectNews("a request that names it", 1)
 	p.err = kerr.UnknownLeaderEpoch
-	m.Fetch(t.Context(), request(id, 3, all("t", 1, 3)...))
+	fetch(m, t.Context(), request(id, 3, all("t", 1, 3)...))
 	p.err, p.news = nil, 0
-	m.Fetch(t.Context(), request(id, 4))
+	fetch(m, t.Context(), request(id, 4))
 	expectNews("after an error", 1)
 }

@@ -57,7 +57,8 @@ type set struct {
 	queued  []queued    // by token
 	watched []Partition // by token: who tells when it moves, nil if nobody does
 	queue   []uint32    // whom to look at, in this order
-	wake    chan struct{}
+	news    bool        // what somebody waits for has moved since the queue was taken
+	waiting *Wait       // the fetch that waits for news; nil if somebody goes on with it
 }
 
 // queued is whether, and how urgently, a partition is in the queue.
@@ -78,7 +79,6 @@ func newSet(byID bool, size int) *set {
 		queued:  make([]queued, 0, size),
 		watched: make([]Partition, 0, size),
 		queue:   make([]uint32, 0, size),
-		wake:    make(chan struct{}, 1),
 	}
 }
 
@@ -185,10 +185,7 @@ func (s *set) take(into []uint32) []uint32 {
 		s.queued[t] = notQueued
 	}
 	s.queue = s.queue[:0]
-	select { // what it would wake for is in hand
-	case <-s.wake:
-	default:
-	}
+	s.news = false // what it was about is in hand
 	return into
 }
 
@@ -196,7 +193,7 @@ func (s *set) take(into []uint32) []uint32 {
 // yet, it ends the watch: nobody seems to be there, and the sessions of consumers
 // that have gone must not cost every append a call. The next look at the
 // partition, which is due, takes up the watch again.
-func (s *set) Moved(token uint32, awaited bool) {
+func (s *set) Moved(token uint32, awaited bool) (goOn func()) {
 	var unheard Partition
 	s.mu.Lock()
 	if s.queued[token] == notQueued {
@@ -208,15 +205,16 @@ func (s *set) Moved(token uint32, awaited bool) {
 			unheard, s.watched[token] = s.watched[token], nil
 		}
 		s.queued[token] = due
-		select {
-		case s.wake <- struct{}{}:
-		default:
+		s.news = true
+		if s.waiting != nil {
+			goOn, s.waiting = s.waiting.goOn, nil
 		}
 	}
 	s.mu.Unlock()
 	if unheard != nil {
 		unheard.Unwatch(s, token)
 	}
+	return goOn
 }
 
 // arm makes sure that the partition is watched; it reports whether it was not,

@@ -3,6 +3,8 @@ package fetch
 import (
 	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,15 +12,43 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
+// fetch answers a request, and waits for it if it has to.
+func fetch(m *Manager, ctx context.Context, req *Request) Response {
+	return fetchUntil(m, ctx, req, nil)
+}
+
+// fetchUntil ends the wait early.
+func fetchUntil(m *Manager, ctx context.Context, req *Request, end <-chan struct{}) Response {
+	got, wait := m.Fetch(ctx, req)
+	if wait == nil {
+		return got
+	}
+	answered := make(chan Response, 1)
+	wait.Begin(func(r Response) { answered <- r }, nil)
+	select {
+	case got = <-answered:
+		return got
+	case <-end:
+		wait.End(false)
+	case <-ctx.Done():
+		wait.End(true)
+	}
+	return <-answered
+}
+
 // waits runs a fetch in a bubble and returns when it was answered, counted from
 // its start.
 func waits(m *Manager, ctx context.Context, req *Request) func() (Response, time.Duration) {
+	return waitsUntil(m, ctx, req, nil)
+}
+
+func waitsUntil(m *Manager, ctx context.Context, req *Request, end <-chan struct{}) func() (Response, time.Duration) {
 	var got Response
 	var took time.Duration
 	begin := time.Now()
 	done := make(chan struct{})
 	go func() {
-		got = m.Fetch(ctx, req)
+		got = fetchUntil(m, ctx, req, end)
 		took = time.Since(begin)
 		close(done)
 	}()
@@ -35,7 +65,7 @@ func TestWaiting(t *testing.T) {
 				session := int32(0)
 				if mode == "session" {
 					req := request(0, InitialEpoch, all("t", 5, 0)...)
-					session = m.Fetch(t.Context(), req).SessionID
+					session = fetch(m, t.Context(), req).SessionID
 				}
 				next := func() *Request {
 					req := request(0, FinalEpoch, all("t", 5, 0)...)
@@ -106,11 +136,9 @@ func TestWaiting(t *testing.T) {
 				}
 				c.partitions["t"][2].change(func() { c.partitions["t"][2].err = nil })
 				// The broker drains.
-				m.Fetch(t.Context(), nextNow(next))
+				fetch(m, t.Context(), nextNow(next))
 				draining := make(chan struct{})
-				req = next()
-				req.Draining = draining
-				result = waits(m, t.Context(), req)
+				result = waitsUntil(m, t.Context(), next(), draining)
 				time.Sleep(time.Millisecond)
 				close(draining)
 				if _, took = result(); took != time.Millisecond {
@@ -140,7 +168,7 @@ func nextNow(next func() *Request) *Request {
 func TestNoLostWakeups(t *testing.T) {
 	c := newCluster(map[string]int{"t": 3})
 	m := c.manager(t, 10)
-	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 3, 0)...)).SessionID
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 3, 0)...)).SessionID
 	go func() {
 		for i := range 3000 {
 			c.partitions["t"][i%3].append(1)
@@ -151,7 +179,7 @@ func TestNoLostWakeups(t *testing.T) {
 	for epoch := int32(1); offsets[0]+offsets[1]+offsets[2] < 3000; epoch++ {
 		req := request(id, epoch, moved...)
 		req.MaxWait = time.Minute
-		got := m.Fetch(t.Context(), req)
+		got := fetch(m, t.Context(), req)
 		moved = moved[:0]
 		for _, r := range got.Results {
 			offsets[r.Partition] += int64(r.Range.Len)
@@ -183,7 +211,7 @@ func TestWorkIsProportionalToChange(t *testing.T) {
 	const n = 10000
 	c := newCluster(map[string]int{"t": n})
 	m := c.manager(t, 10)
-	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", n, 0)...)).SessionID
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", n, 0)...)).SessionID
 	reads := func() (sum int) {
 		for _, p := range c.partitions["t"] {
 			sum += p.reads
@@ -191,7 +219,7 @@ func TestWorkIsProportionalToChange(t *testing.T) {
 		return sum
 	}
 	before := reads()
-	m.Fetch(t.Context(), request(id, 1))
+	fetch(m, t.Context(), request(id, 1))
 	if d := reads() - before; d != 0 {
 		t.Errorf("an idle fetch read %d partitions", d)
 	}
@@ -199,7 +227,7 @@ func TestWorkIsProportionalToChange(t *testing.T) {
 		c.partitions["t"][i*997].append(1)
 	}
 	before = reads()
-	got := m.Fetch(t.Context(), request(id, 2))
+	got := fetch(m, t.Context(), request(id, 2))
 	if d := reads() - before; len(got.Results) != 10 || d != 10 {
 		t.Errorf("10 changes: %d results, %d reads", len(got.Results), d)
 	}
@@ -209,7 +237,7 @@ func TestWorkIsProportionalToChange(t *testing.T) {
 func TestSilentSessionIsNotTold(t *testing.T) {
 	c := newCluster(map[string]int{"t": 1})
 	m := c.manager(t, 10)
-	id := m.Fetch(t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
 	p := c.partitions["t"][0]
 	for range 3 {
 		p.append(1)
@@ -217,13 +245,13 @@ func TestSilentSessionIsNotTold(t *testing.T) {
 	if len(p.watches) != 0 {
 		t.Error("an append still tells a session that has not fetched the one before")
 	}
-	expect(t, m.Fetch(t.Context(), request(id, 1)), "t-0:3 ")
-	expect(t, m.Fetch(t.Context(), request(id, 2, all("t", 1, 3)...)), "")
+	expect(t, fetch(m, t.Context(), request(id, 1)), "t-0:3 ")
+	expect(t, fetch(m, t.Context(), request(id, 2, all("t", 1, 3)...)), "")
 	if len(p.watches) != 1 {
 		t.Error("the session is back and does not watch")
 	}
 	p.append(2)
-	expect(t, m.Fetch(t.Context(), request(id, 3)), "t-0:2 ")
+	expect(t, fetch(m, t.Context(), request(id, 3)), "t-0:2 ")
 }
 
 // Less than MinBytes is there when the wait begins: what comes to it ends the
@@ -326,18 +354,125 @@ func TestNotedMovesWait(t *testing.T) {
 	s.arm(0)
 	s.Moved(0, false)
 	s.Moved(0, false)
-	if len(s.wake) > 0 || len(p.watches) != 1 {
-		t.Errorf("noted: %d wake-ups, %d watches", len(s.wake), len(p.watches))
+	if s.news || len(p.watches) != 1 {
+		t.Errorf("noted: news %v, %d watches", s.news, len(p.watches))
 	}
 	s.Moved(0, true)
-	if len(s.wake) != 1 || len(p.watches) != 1 {
-		t.Errorf("awaited: %d wake-ups, %d watches", len(s.wake), len(p.watches))
+	if !s.news || len(p.watches) != 1 {
+		t.Errorf("awaited: news %v, %d watches", s.news, len(p.watches))
 	}
 	if queue := s.take(nil); len(queue) != 1 {
 		t.Errorf("queue %v", queue)
 	}
 	s.Moved(0, false)
-	if queue := s.take(nil); len(queue) != 1 || len(s.wake) > 0 {
-		t.Errorf("noted after the awaited: queue %v, %d wake-ups", queue, len(s.wake))
+	if queue := s.take(nil); len(queue) != 1 || s.news {
+		t.Errorf("noted after the awaited: queue %v, news %v", queue, s.news)
+	}
+}
+
+// Who moves a partition answers the fetch that waits for it.
+func TestAnsweredByWhoMoves(t *testing.T) {
+	for _, epoch := range []int32{InitialEpoch, FinalEpoch} {
+		c := newCluster(map[string]int{"t": 3})
+		req := request(0, epoch, all("t", 3, 0)...)
+		req.MaxWait, req.MinBytes = time.Hour, 4
+		_, wait := c.manager(t, 10).Fetch(t.Context(), req)
+		answered := 0
+		var got Response
+		wait.Begin(func(r Response) { answered++; got = r }, nil)
+		c.partitions["t"][1].append(3)
+		if answered != 0 {
+			t.Fatalf("answered with too little: %s", show(got))
+		}
+		c.partitions["t"][2].append(1)
+		if expect(t, got, "t-0:0 t-1:3 t-2:1 "); answered != 1 {
+			t.Errorf("answered %d times", answered)
+		}
+		wait.End(false)
+		c.partitions["t"][2].append(1)
+		if answered != 1 {
+			t.Errorf("answered %d times", answered)
+		}
+	}
+}
+
+// Where much is to be looked at, who moves a partition only has it done.
+func TestMoverIsNotHeldUp(t *testing.T) {
+	const n = fewPartitions + 1
+	c := newCluster(map[string]int{"t": n})
+	req := request(0, FinalEpoch, all("t", n, 0)...)
+	req.MaxWait = time.Hour
+	_, wait := c.manager(t, 10).Fetch(t.Context(), req)
+	gate, answered := make(chan struct{}), make(chan Response)
+	wait.Begin(func(r Response) { <-gate; answered <- r }, nil)
+	c.partitions["t"][1].append(3)
+	close(gate)
+	if got := <-answered; len(got.Results) != n || got.Results[1].Range.Len != 3 {
+		t.Errorf("answered: %s", show(got))
+	}
+}
+
+func TestEndOfWait(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		for _, early := range []bool{false, true} {
+			c := newCluster(map[string]int{"t": 1})
+			m := c.manager(t, 10)
+			id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 1, 0)...)).SessionID
+			c.partitions["t"][0].append(2)
+			req := request(id, 1)
+			req.MaxWait, req.MinBytes = time.Hour, 100
+			_, wait := m.Fetch(t.Context(), req)
+			var answers []Response
+			answer := func(r Response) { answers = append(answers, r) }
+			if early {
+				wait.End(gone)
+				wait.Begin(answer, nil)
+			} else {
+				wait.Begin(answer, nil)
+				wait.End(gone)
+			}
+			wait.End(gone)
+			if len(answers) != 1 {
+				t.Fatalf("%d answers", len(answers))
+			}
+			// Who is gone has read nothing: it is still to be told.
+			want, next := "t-0:2 ", ""
+			if gone {
+				want, next = "", want
+			}
+			expect(t, answers[0], want)
+			if !gone {
+				next = "t-0:2 " // the client has not said that it has it
+			}
+			expect(t, fetch(m, t.Context(), request(id, 2)), next)
+		}
+	}
+}
+
+// What brings the answer at the same time brings one.
+func TestOneAnswer(t *testing.T) {
+	c := newCluster(map[string]int{"t": 2})
+	m := c.manager(t, 10)
+	id := fetch(m, t.Context(), request(0, InitialEpoch, all("t", 2, 0)...)).SessionID
+	for epoch := int32(1); epoch < 3000; epoch++ {
+		end := [2]int64{c.partitions["t"][0].hw, c.partitions["t"][1].hw}
+		req := request(id, epoch, append(all("t", 1, end[0]), all("t", 2, end[1])[1])...)
+		req.MaxWait, req.MinBytes = 20*time.Microsecond, 2
+		_, wait := m.Fetch(t.Context(), req)
+		if wait == nil {
+			t.Fatalf("epoch %d: nothing to wait for?", epoch)
+		}
+		var all sync.WaitGroup
+		all.Add(1)
+		answers := atomic.Int32{}
+		for i := range 2 {
+			all.Go(func() { c.partitions["t"][i].append(1) })
+		}
+		all.Go(func() { wait.End(epoch%2 == 0) })
+		wait.Begin(func(Response) { answers.Add(1); all.Done() }, nil)
+		all.Wait()
+		if n := answers.Load(); n != 1 {
+			t.Fatalf("%d answers", n)
+		}
 	}
 }

@@ -33,8 +33,9 @@ type conn struct {
 	frames   frameReader
 	sender   sender // used by whoever writes
 	order    order
-	request  Request   // reused: a handler may not keep it
-	pause    time.Time // the next request is read no earlier (quota)
+	request  Request // reused: a handler may not keep it
+
+	pause atomic.Int64 // Unix nanoseconds before which no request is handled (quota), 0: none
 
 	closeOnce sync.Once
 	answered  atomic.Bool // a reply has been written
@@ -54,7 +55,7 @@ type conn struct {
 func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	c := &conn{srv: s, number: s.connections.Add(1), listener: l, net: nc, host: remoteHost(nc)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.frames = frameReader{conn: nc, pool: s.pool, max: int(s.cfg.MaxFrameBytes), limit: c.frameLimit, touch: c.touch, due: &c.frameDue}
+	c.frames = frameReader{conn: nc, turn: c.awaitTurn, pool: s.pool, max: int(s.cfg.MaxFrameBytes), limit: c.frameLimit, touch: c.touch, due: &c.frameDue}
 	c.sender = sender{conn: nc, touch: c.touch}
 	if !l.Internal {
 		c.frames.budget = s.budget
@@ -69,7 +70,7 @@ func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	}
 	c.frames.init()
 	c.sender.init()
-	c.order.init(c.write, s.spawn)
+	c.order.init(c.write, c.writeNow, s.spawn)
 	c.touch()
 	return c
 }
@@ -101,7 +102,8 @@ func (c *conn) serve() {
 	err := c.loop()
 	if err == nil {
 		// The broker drains or the peer has closed its side: what is under way
-		// is still answered.
+		// is still answered, and nothing waited for.
+		c.order.hurry()
 		err = c.order.waitEmpty()
 	}
 	if c.ctx.Err() != nil {
@@ -160,18 +162,41 @@ func (c *conn) finish() {
 // hold waits before the next request is read: for a quota's pause, and for room
 // when too much is outstanding.
 func (c *conn) hold() error {
-	if !c.pause.IsZero() {
-		t := time.NewTimer(time.Until(c.pause))
-		defer t.Stop()
-		c.pause = time.Time{}
-		select {
-		case <-t.C:
-		case <-c.srv.draining:
-		case <-c.ctx.Done():
-			return errClosed
-		}
+	if err := c.holdBack(); err != nil {
+		return err
 	}
 	return c.order.waitRoom(c.srv.cfg.ConnectionInFlightBytes)
+}
+
+// holdBack waits for a quota's pause.
+func (c *conn) holdBack() error {
+	until := c.pause.Swap(0)
+	if until == 0 {
+		return nil
+	}
+	t := time.NewTimer(time.Until(time.Unix(0, until)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.srv.draining:
+	case <-c.ctx.Done():
+		return errClosed
+	}
+	return nil
+}
+
+// awaitTurn returns when a request of the key can be handled. A large frame is not read
+// before: it would hold memory that others need for as long as an answer is waited for.
+func (c *conn) awaitTurn(key int16) error {
+	if c.order.empty() || c.overlaps(c.srv.routes.find(key)) {
+		return nil
+	}
+	return c.order.waitEmpty()
+}
+
+// overlaps reports whether a request can be handled while those before it wait.
+func (c *conn) overlaps(route *Route) bool {
+	return route != nil && route.Overlap && c.request.Header.Key == route.Key
 }
 
 // one handles the request in the frame.
@@ -190,11 +215,14 @@ func (c *conn) one(frame []byte) error {
 		return &frameError{fmt.Sprintf("%s is for brokers and not served on listener %s", h.Key, c.listener.Name)}
 	}
 	alone := c.order.empty()
-	if !alone && (!route.Overlap || c.request.Header.Key != h.Key) {
+	if !alone && !c.overlaps(route) {
 		if err := c.order.waitEmpty(); err != nil {
 			return err
 		}
 		alone = true
+	}
+	if err := c.holdBack(); err != nil { // again: for what was sent since the frame was read
+		return err
 	}
 	if !c.listener.Internal {
 		if err := c.takeSlot(route); err != nil {
@@ -248,7 +276,7 @@ func (c *conn) answer(r *Request, alone bool) error {
 	r.reply, r.response = nil, nil
 	c.endWork()
 	if !alone {
-		c.order.push(p, int64(len(r.Body))).Release()
+		c.order.push(p, int64(len(r.Body)), nil).Release()
 		return nil
 	}
 	c.frames.release()
@@ -284,7 +312,7 @@ func (c *conn) throttle(r *Request, p *Reply) time.Duration {
 	if d <= 0 {
 		return 0
 	}
-	c.pause = time.Now().Add(d)
+	c.pause.Store(time.Now().Add(d).UnixNano())
 	if p.ThrottleAt > 0 {
 		putInt32(p.Buf[p.ThrottleAt:], throttleMillis(d))
 	}
@@ -295,11 +323,16 @@ func throttleMillis(d time.Duration) int32 { return int32(min(d.Milliseconds(), 
 
 // close may be called from any goroutine.
 func (c *conn) close() {
+	first := false
 	c.closeOnce.Do(func() {
+		first = true
 		c.cancel()
 		c.net.Close()
 		c.order.close()
 	})
+	if first {
+		c.order.hurry()
+	}
 }
 
 // closeBecause closes a connection that has not asked for it. It may be called from

@@ -14,10 +14,15 @@
 // a key whose route says Overlap, and holds back every other key until all slots
 // are written.
 //
-// With nothing outstanding the reader writes a reply itself. Otherwise a flusher
-// goroutine is started when the oldest slot becomes ready, writes all ready
-// replies with one writev, and ends when there are none. Whoever completes a
-// wait calls [Slot.Release] and never touches a socket.
+// A handler that does not know its answer yet (a Fetch for which there are no records)
+// takes a place in line with [Request.Later] and returns, too. So the reader waits for
+// the next request, for which nobody wakes it but the client, and hears at once when the
+// client goes; and whoever has the answer sends it.
+//
+// With nothing outstanding the reader writes a reply itself. So does whoever completes the
+// only wait of a connection, as far as the socket takes it at once: nobody blocks on the
+// socket of somebody else. Otherwise a flusher goroutine is started when the oldest slot
+// becomes ready, writes all ready replies with one writev, and ends when there are none.
 //
 // Before the broker is ready, only brokers are served, see [Server.Open].
 //

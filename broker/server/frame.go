@@ -47,6 +47,7 @@ type frameReader struct {
 	max    int                                        // bytes of any frame
 	limit  func(key, version int16) (maxBytes int32)  // at most max
 	admit  func(ctx context.Context, key int16) error // nil: asks nobody whether the rest of a frame may be read
+	turn   func(key int16) error                      // before a large frame is read
 	touch  func()                                     // something was read
 	due    *atomic.Int64                              // when the large frame that is coming must be here, Unix nanoseconds
 
@@ -208,6 +209,9 @@ func (f *frameReader) next(ctx context.Context) ([]byte, error) {
 		}
 	}
 	if 4+size > len(f.chunk.b) {
+		if err := f.turn(key); err != nil {
+			return nil, err
+		}
 		f.r += 4
 		return f.large(ctx, size)
 	}

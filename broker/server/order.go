@@ -19,6 +19,9 @@ const flushBatch = 64
 // are none, reader and flusher never write at the same time.
 type order struct {
 	write func([]*Reply) error
+	// writeNow writes as much of a reply as the socket takes at once, and reports whether
+	// that is all of it.
+	writeNow func(*Reply) (all bool, err error)
 	// spawn runs the flusher in a goroutine that the server accounts for. It is
 	// called with mu held and before closed, when the reader still runs.
 	spawn func(func())
@@ -37,16 +40,17 @@ type Slot struct {
 	reply *Reply
 	bytes int64
 	ready bool
+	end   func() // asks for the reply, nil if there is nothing to ask
 }
 
-func (o *order) init(write func([]*Reply) error, spawn func(func())) {
-	o.write, o.spawn = write, spawn
+func (o *order) init(write func([]*Reply) error, writeNow func(*Reply) (bool, error), spawn func(func())) {
+	o.write, o.writeNow, o.spawn = write, writeNow, spawn
 	o.moved.L = &o.mu
 }
 
 // push adds a slot at the end of the line.
-func (o *order) push(p *Reply, bytes int64) *Slot {
-	s := &Slot{o: o, reply: p, bytes: bytes}
+func (o *order) push(p *Reply, bytes int64, end func()) *Slot {
+	s := &Slot{o: o, reply: p, bytes: bytes, end: end}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.slots = append(o.slots, s)
@@ -72,6 +76,36 @@ func (s *Slot) Release() {
 // Reply returns the held reply, for the one who releases.
 func (s *Slot) Reply() *Reply { return s.reply }
 
+// send gives the slot its reply and releases it. If it is its turn, the caller writes what
+// the socket takes at once; a flusher is started for the rest. It does not block.
+func (s *Slot) send(p *Reply) {
+	o := s.o
+	o.mu.Lock()
+	s.reply, s.ready = p, true
+	if o.closed {
+		o.drop()
+	}
+	if o.closed || o.flushing || o.slots[0] != s {
+		o.mu.Unlock()
+		return
+	}
+	o.flushing = true
+	o.mu.Unlock()
+
+	all, err := o.writeNow(p) // closes the connection when it fails
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if all || err != nil {
+		o.written(1, err)
+	}
+	if !o.closed && len(o.slots) > 0 && o.slots[0].ready {
+		o.spawn(o.flush)
+		return
+	}
+	o.rest()
+}
+
 // flush writes ready replies until the oldest one has to wait.
 func (o *order) flush() {
 	var batch []*Reply
@@ -85,11 +119,7 @@ func (o *order) flush() {
 			batch = append(batch, s.reply)
 		}
 		if len(batch) == 0 || o.closed {
-			o.flushing = false
-			if o.closed {
-				o.drop()
-			}
-			o.moved.Broadcast()
+			o.rest()
 			o.mu.Unlock()
 			return
 		}
@@ -98,22 +128,37 @@ func (o *order) flush() {
 		err := o.write(batch) // closes the connection when it fails
 
 		o.mu.Lock()
-		for _, s := range o.slots[:len(batch)] {
-			o.bytes -= s.bytes
-			s.reply.recycle()
-			s.reply = nil
-		}
-		clear(o.slots[:len(batch)])
-		o.slots = o.slots[len(batch):]
-		if len(o.slots) == 0 {
-			o.slots = nil
-		}
-		if err != nil {
-			o.closed = true
-		}
-		o.moved.Broadcast()
+		o.written(len(batch), err)
 		o.mu.Unlock()
 	}
+}
+
+// written takes out the first n slots, whose replies have gone or cannot go. Called with mu
+// held.
+func (o *order) written(n int, err error) {
+	for _, s := range o.slots[:n] {
+		o.bytes -= s.bytes
+		s.reply.recycle()
+		s.reply = nil
+	}
+	clear(o.slots[:n])
+	o.slots = o.slots[n:]
+	if len(o.slots) == 0 {
+		o.slots = nil
+	}
+	if err != nil {
+		o.closed = true
+	}
+	o.moved.Broadcast()
+}
+
+// rest ends the flushing. Called with mu held.
+func (o *order) rest() {
+	o.flushing = false
+	if o.closed {
+		o.drop()
+	}
+	o.moved.Broadcast()
 }
 
 // drop gives up the ready replies of a closed connection. The others are given
@@ -143,6 +188,21 @@ func (o *order) close() {
 	o.closed = true
 	o.drop()
 	o.moved.Broadcast()
+}
+
+// hurry asks for the replies that are waited for.
+func (o *order) hurry() {
+	var ends []func()
+	o.mu.Lock()
+	for _, s := range o.slots {
+		if !s.ready && s.end != nil {
+			ends = append(ends, s.end)
+		}
+	}
+	o.mu.Unlock()
+	for _, end := range ends {
+		end()
+	}
 }
 
 // waitEmpty returns when every slot has been written.

@@ -59,6 +59,7 @@ type Reply struct {
 	files     []filePart
 	fileBytes int64
 	copied    int
+	sent      int // bytes of Buf that have been written, if it has no files
 	backing   *buffer
 	pool      *bufferPool
 	unsent    *unsent // where it counts while it is on its way

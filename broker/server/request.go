@@ -60,10 +60,8 @@ func (r *Request) Connection() uint64 { return r.conn.number }
 
 // NewReply returns a reply that already has its header.
 func (r *Request) NewReply() *Reply {
-	p := newReply(r.conn.srv.pool)
-	p.unsent = r.route.unsent
-	p.Buf = protocol.AppendResponseHeader(p.Buf, r.Header.Key, r.Header.Version, r.Header.CorrelationID)
-	return p
+	h := r.replyHeader()
+	return h.newReply()
 }
 
 // Respond answers with resp, in the request's version.
@@ -90,7 +88,7 @@ func (r *Request) NoReply() { r.outcome = silent }
 func (r *Request) Hold(p *Reply) *Slot {
 	r.outcome = held
 	r.conn.throttle(r, p)
-	return r.conn.order.push(p, int64(len(r.Body)))
+	return r.conn.order.push(p, int64(len(r.Body)), nil)
 }
 
 // ReleaseBody gives the frame's memory back before the handler returns, for

@@ -32,6 +32,25 @@ func (c *conn) write(replies []*Reply) error {
 	return err
 }
 
+// writeNow writes as much of a reply as the socket takes at once, for whoever has made it
+// in a goroutine that must not block. An error closes the connection.
+func (c *conn) writeNow(p *Reply) (all bool, err error) {
+	if c.sender.raw == nil || len(p.files) > 0 {
+		return false, nil
+	}
+	if err = p.seal(); err == nil {
+		p.sent, err = c.sender.sendNow(p.Buf)
+	}
+	if err != nil {
+		c.close()
+		return false, err
+	}
+	if !c.answered.Load() {
+		c.answered.Store(true)
+	}
+	return p.sent == len(p.Buf), nil
+}
+
 func (c *conn) writeAll(replies []*Reply) error {
 	for i := 0; i < len(replies); {
 		if err := replies[i].seal(); err != nil {
@@ -62,12 +81,12 @@ func (c *conn) writeAll(replies []*Reply) error {
 
 func (c *conn) writeBytes(replies []*Reply) error {
 	if len(replies) == 1 {
-		return c.sender.send(replies[0].Buf, false)
+		return c.sender.send(replies[0].Buf[replies[0].sent:], false)
 	}
 	defer c.touch()
 	vectors := make(net.Buffers, len(replies))
 	for i, p := range replies {
-		vectors[i] = p.Buf
+		vectors[i] = p.Buf[p.sent:]
 	}
 	_, err := vectors.WriteTo(c.net) // one writev on a TCP socket
 	return err

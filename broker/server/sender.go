@@ -25,13 +25,17 @@ type sender struct {
 	left   int
 	err    error // of a callback
 
-	bytesOut, fileOut func(socket uintptr) (done bool)
-	fileOpen          func(file uintptr)
-	cork, uncork      func(socket uintptr)
+	bytesOut, bytesNow, fileOut func(socket uintptr) (done bool)
+	fileOpen                    func(file uintptr)
+	cork, uncork                func(socket uintptr)
 }
 
 func (s *sender) init() {
 	s.bytesOut = s.pushBytes
+	s.bytesNow = func(socket uintptr) bool {
+		s.pushBytes(socket)
+		return true // there may be no room for the rest
+	}
 	s.fileOut = s.pushFile
 	s.cork = func(socket uintptr) { nowait.Cork(socket, true) }
 	s.uncork = func(socket uintptr) { nowait.Cork(socket, false) }
@@ -61,6 +65,19 @@ func (s *sender) send(b []byte, more bool) error {
 		return err
 	}
 	return s.err
+}
+
+// sendNow writes as much of b as there is room for, and says how much that was. raw must
+// not be nil.
+func (s *sender) sendNow(b []byte) (n int, err error) {
+	s.bytes, s.more, s.err = b, false, nil
+	err = s.raw.Write(s.bytesNow)
+	n = len(b) - len(s.bytes)
+	s.bytes = nil
+	if err != nil {
+		return n, err
+	}
+	return n, s.err
 }
 
 func (s *sender) pushBytes(socket uintptr) bool {

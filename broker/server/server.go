@@ -264,6 +264,9 @@ func (s *Server) Drain(ctx context.Context) error {
 			}
 		}
 	})
+	for _, c := range s.conns.all(nil) {
+		c.order.hurry()
+	}
 	external := func(c *conn) bool { return !c.listener.Internal }
 	unread := time.Now().Add(drainWrites)
 	hurry := time.AfterFunc(drainWrites, func() { s.hurryOnce.Do(func() { close(s.hurry) }) })
