@@ -46,7 +46,7 @@ func (p *Partition) followerFetched(r *role, req *ReadRequest, leaderEnd int64) 
 	started := f.start != req.Follower.LogStart
 	f.fetch(req.Follower.LogStart, req.Offset, leaderEnd, now)
 	fs.mu.Unlock()
-	p.followerMoved(fs, req.ReplicaID)
+	p.followerMoved(fs, req.ReplicaID, req.Woken)
 	if started {
 		p.watchers.moved(allMoves, nil) // who deletes records waits for it
 	}
@@ -55,7 +55,7 @@ func (p *Partition) followerFetched(r *role, req *ReadRequest, leaderEnd int64) 
 
 // followerMoved follows up on a fetch. If the role has changed meanwhile, the next
 // leader's followers are others.
-func (p *Partition) followerMoved(fs *followers, id int32) {
+func (p *Partition) followerMoved(fs *followers, id int32, woken *Woken) {
 	p.mu.RLock()
 	r := p.role.Load()
 	if r.followers != fs {
@@ -67,7 +67,7 @@ func (p *Partition) followerMoved(fs *followers, id int32) {
 	p.mu.RUnlock()
 	if moved {
 		p.wake(r)
-		p.watchers.moved(Commits, nil)
+		p.watchers.moved(Commits, woken)
 	}
 	if joins {
 		p.proposeISR(func(r *role) []int32 {

@@ -27,6 +27,9 @@ type ReadRequest struct {
 	Follower  FollowerState // only of a follower
 	// FollowerAllowed lets a consumer read from a follower (KIP-392, Fetch 11).
 	FollowerAllowed bool
+	// Woken, if not nil, gets who has waited for what a follower's progress commits: the
+	// caller goes on with them.
+	Woken *Woken
 }
 
 // ReadResult is what a Fetch response says about the partition.

@@ -15,19 +15,29 @@ type Watcher interface {
 	Moved(token uint32, awaited bool) (goOn func())
 }
 
-// Woken is what goes on now that something has moved.
+// Woken is what goes on now that something has moved. Nil is nobody.
 type Woken []func()
+
+// Leave has all go on in goroutines of their own.
+func (w *Woken) Leave() {
+	if w == nil {
+		return
+	}
+	for _, goOn := range *w {
+		go goOn()
+	}
+}
 
 // GoOn goes on with all: with the first one in this goroutine, for which nobody has to be
 // woken, and with others in goroutines of their own, that no one waits for all.
-func (w Woken) GoOn() {
-	if len(w) == 0 {
+func (w *Woken) GoOn() {
+	if w == nil || len(*w) == 0 {
 		return
 	}
-	for _, goOn := range w[1:] {
+	for _, goOn := range (*w)[1:] {
 		go goOn()
 	}
-	w[0]()
+	(*w)[0]()
 }
 
 // Moves are kinds of what moves in a partition. For what is none of these, a role or the

@@ -49,12 +49,18 @@ func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
 	if noWait {
 		req.MaxWait = 0
 	}
+	var woken *replica.Woken
+	if req.Reader.IsFollower() {
+		woken = new(replica.Woken)
+		req.Woken = (*[]func())(woken)
+	}
 	resp, wait := h.sessions.Fetch(ctx, req)
 	answer := fetchAnswer{h, q.version, req.Reader.IsFollower(), r.Listener.Name}
 	if wait == nil {
 		reply := r.NewReply()
 		answer.encode(reply, &resp)
 		r.Send(reply)
+		woken.Leave() // the follower has something to do
 		return nil
 	}
 	r.ReleaseBody()
@@ -76,6 +82,7 @@ func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
 		}
 		send()
 	}, later.Protect)
+	woken.GoOn()
 	return nil
 }
 
@@ -235,6 +242,7 @@ func (p hosted) Read(r fetch.ReadRequest) (fetch.ReadResult, error) {
 		ReplicaID:          r.Reader.ReplicaID,
 		Follower:           replica.FollowerState{BrokerEpoch: r.Reader.ReplicaEpoch, LogStart: r.LogStart, New: r.New},
 		FollowerAllowed:    r.Reader.MayFollow,
+		Woken:              (*replica.Woken)(r.Woken),
 	})
 	out := fetch.ReadResult{
 		HighWatermark: res.HighWatermark, LastStable: res.LastStableOffset, LogStart: res.LogStart,

@@ -61,7 +61,7 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 		InternalAllowed: r.Header.ClientID == adminClientID,
 		Woken:           &p.woken,
 	}
-	defer p.goOn()
+	defer func() { p.goOn(r.More()) }()
 	transactional, err := p.req.transactional()
 	switch {
 	case err != nil:
@@ -95,8 +95,15 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 	return nil
 }
 
-// goOn answers the fetches that have waited for what was appended, all of it.
-func (p *producing) goOn() { p.woken.GoOn() }
+// goOn answers the fetches that have waited for what was appended, all of it. If there is
+// more to be appended others do that: they get more of it with one answer.
+func (p *producing) goOn(more bool) {
+	if more {
+		p.woken.Leave()
+	} else {
+		p.woken.GoOn()
+	}
+}
 
 // transactional reports whether a batch of the request says that it belongs to a
 // transaction. Like Kafka it looks at the first batch of each partition, up to the

@@ -13,7 +13,7 @@ import (
 // produceWait is a Produce response that waits for replication. All of it is
 // encoded; what can still change is the error code of a partition. Whoever
 // completes the last partition, or the timer, writes the codes and releases the
-// reply's slot. Nobody touches a socket.
+// reply's slot. Nobody waits for a socket.
 type produceWait struct {
 	codes codes
 

@@ -236,7 +236,7 @@ func (c *collector) readOnce(e *entry) (ReadResult, error) {
 		e.partition = p
 	}
 	left := min(c.maxBytes-c.bytes, int64(e.want.MaxBytes), math.MaxInt32)
-	res, err := e.partition.Read(ReadRequest{Want: e.want, Limit: int32(max(left, 0)), MinOne: c.bytes == 0 && !c.req.HardLimits, Reader: &c.req.Reader, New: e.fresh})
+	res, err := e.partition.Read(ReadRequest{Want: e.want, Limit: int32(max(left, 0)), MinOne: c.bytes == 0 && !c.req.HardLimits, Reader: &c.req.Reader, New: e.fresh, Woken: c.req.Woken})
 	if err == nil {
 		e.fresh = false
 	}

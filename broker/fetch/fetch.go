@@ -67,6 +67,9 @@ type Request struct {
 	// Refuse, if not nil, is the answer for every partition, at once: the reader
 	// has no right to any.
 	Refuse error
+	// Woken, if not nil, gets what goes on now that a follower is known to have more. The
+	// caller calls each of them once.
+	Woken *[]func()
 }
 
 // Reader is who fetches.
@@ -117,6 +120,8 @@ type ReadRequest struct {
 	// New says that Want is what the reader has just asked for, and not the repeated
 	// look at it: a follower's offset then tells how far it is.
 	New bool
+	// Woken, if not nil, gets what is to go on now that it is known how far the reader is.
+	Woken *[]func()
 }
 
 // ReadResult is what a partition answers. After an error all offsets are −1.

@@ -24,6 +24,7 @@ const fewPartitions = 32
 // protect wraps what runs in goroutines of others, who must not suffer from a panic in it;
 // nil does nothing.
 func (w *Wait) Begin(answer func(Response), protect func(func()) func()) {
+	w.collector.req.Woken = nil // from here on, nobody is there to call them
 	run := w.run
 	if protect != nil {
 		run = protect(run)

@@ -289,6 +289,9 @@ func (f *frameReader) charge(ctx context.Context, n int) error {
 	return err
 }
 
+// more reports whether bytes of the next frame have been read.
+func (f *frameReader) more() bool { return f.chunk != nil && f.w > f.r }
+
 // release gives back the memory of the current frame.
 func (f *frameReader) release() {
 	if f.body != nil {

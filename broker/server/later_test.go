@@ -206,3 +206,21 @@ func TestThrottleLater(t *testing.T) {
 		t.Errorf("the quota was asked for %q", clients)
 	}
 }
+
+// More tells of what was read with the request.
+func TestMore(t *testing.T) {
+	more := make(chan bool, 3)
+	h := start(t, "tcp", Config{}, Listener{}, Route{Key: protocol.Metadata, Max: 4, Handle: func(ctx context.Context, r *Request) error {
+		more <- r.More()
+		return echo(ctx, r)
+	}})
+	c := h.dial()
+	write(t, c, append(frame(protocol.Metadata, 1, 1, "a"), frame(protocol.Metadata, 1, 2, "b")...))
+	expect(t, c, 1, "a")
+	expect(t, c, 2, "b")
+	write(t, c, frame(protocol.Metadata, 1, 3, strings.Repeat("c", 100<<10)))
+	read(t, c)
+	if a, b, large := <-more, <-more, <-more; !a || b || large {
+		t.Errorf("more: %v, %v, and after a large frame %v", a, b, large)
+	}
+}

@@ -13,10 +13,11 @@ const flushBatch = 64
 
 // order keeps the replies of one connection in the order of their requests.
 //
-// The reader pushes slots and waits for room; anybody releases them; one
-// flusher at a time takes ready slots from the front and writes them. Because
+// The reader pushes slots and waits for room; anybody releases them. Who releases the
+// only one writes its reply, as far as the socket takes it; else one flusher at a
+// time takes ready slots from the front and writes them. Because
 // only the reader adds slots, and it writes to the socket itself only when there
-// are none, reader and flusher never write at the same time.
+// are none, there are never two who write at the same time.
 type order struct {
 	write func([]*Reply) error
 	// writeNow writes as much of a reply as the socket takes at once, and reports whether
@@ -63,36 +64,23 @@ func (o *order) push(p *Reply, bytes int64, end func()) *Slot {
 func (s *Slot) Release() {
 	o := s.o
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	s.ready = true
 	if o.closed {
 		o.drop()
-	} else if !o.flushing && o.slots[0].ready {
-		o.flushing = true
-		o.spawn(o.flush)
 	}
-}
-
-// Reply returns the held reply, for the one who releases.
-func (s *Slot) Reply() *Reply { return s.reply }
-
-// send gives the slot its reply and releases it. If it is its turn, the caller writes what
-// the socket takes at once; a flusher is started for the rest. It does not block.
-func (s *Slot) send(p *Reply) {
-	o := s.o
-	o.mu.Lock()
-	s.reply, s.ready = p, true
-	if o.closed {
-		o.drop()
-	}
-	if o.closed || o.flushing || o.slots[0] != s {
+	if o.closed || o.flushing || !o.slots[0].ready {
 		o.mu.Unlock()
 		return
 	}
 	o.flushing = true
+	if len(o.slots) > 1 { // more may be ready soon, and go out together
+		o.spawn(o.flush)
+		o.mu.Unlock()
+		return
+	}
 	o.mu.Unlock()
 
-	all, err := o.writeNow(p) // closes the connection when it fails
+	all, err := o.writeNow(s.reply) // closes the connection when it fails
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -105,6 +93,17 @@ func (s *Slot) send(p *Reply) {
 	}
 	o.rest()
 }
+
+// send gives the slot its reply and releases it.
+func (s *Slot) send(p *Reply) {
+	s.o.mu.Lock()
+	s.reply = p
+	s.o.mu.Unlock()
+	s.Release()
+}
+
+// Reply returns the held reply, for the one who releases.
+func (s *Slot) Reply() *Reply { return s.reply }
 
 // flush writes ready replies until the oldest one has to wait.
 func (o *order) flush() {

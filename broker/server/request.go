@@ -91,6 +91,10 @@ func (r *Request) Hold(p *Reply) *Slot {
 	return r.conn.order.push(p, int64(len(r.Body)), nil)
 }
 
+// More reports whether bytes of the next request are here already: the client does not
+// wait for the answer to this one, and the reader has something to do.
+func (r *Request) More() bool { return r.conn.frames.more() }
+
 // ReleaseBody gives the frame's memory back before the handler returns, for
 // handlers that wait. Body is nil afterwards, and nothing that aliases it may be
 // used.
