@@ -285,8 +285,7 @@ func TestWokenGoOn(t *testing.T) {
 	if got := all(); !slices.Equal(got, []int{0, 1, 2}) {
 		t.Errorf("%v have gone on", got)
 	}
-	(*Woken)(nil).GoOn()
-	(*Woken)(nil).Leave()
+	woken.GoOn() // nobody is left
 }
 
 // TestWatchersHearWhatTheyWant: a follower that waits for records is not woken when they

@@ -15,10 +15,10 @@ type Watcher interface {
 	Moved(token uint32, awaited bool) (goOn func())
 }
 
-// Woken is what goes on now that something has moved. Nil is nobody.
+// Woken is what goes on now that something has moved; nil is nobody.
 type Woken []func()
 
-// Leave has all go on in goroutines of their own.
+// Leave has all go on in goroutines of their own. Nobody is left then.
 func (w *Woken) Leave() {
 	if w == nil {
 		return
@@ -26,6 +26,7 @@ func (w *Woken) Leave() {
 	for _, goOn := range *w {
 		go goOn()
 	}
+	*w = nil
 }
 
 // GoOn goes on with all: with the first one in this goroutine, for which nobody has to be
@@ -34,10 +35,10 @@ func (w *Woken) GoOn() {
 	if w == nil || len(*w) == 0 {
 		return
 	}
-	for _, goOn := range (*w)[1:] {
-		go goOn()
-	}
-	(*w)[0]()
+	first := (*w)[0]
+	*w = (*w)[1:]
+	w.Leave()
+	first()
 }
 
 // Moves are kinds of what moves in a partition. For what is none of these, a role or the

@@ -54,35 +54,19 @@ func (h *fetchRecords) handle(ctx context.Context, r *server.Request) error {
 		woken = new(replica.Woken)
 		req.Woken = (*[]func())(woken)
 	}
+	defer woken.GoOn()
 	resp, wait := h.sessions.Fetch(ctx, req)
 	answer := fetchAnswer{h, q.version, req.Reader.IsFollower(), r.Listener.Name}
 	if wait == nil {
 		reply := r.NewReply()
 		answer.encode(reply, &resp)
 		r.Send(reply)
-		woken.Leave() // the follower has something to do
+		woken.Leave() // there is something to send
 		return nil
 	}
 	r.ReleaseBody()
 	later := r.Later(func() { wait.End(ctx.Err() != nil) })
-	wait.Begin(func(resp fetch.Response) {
-		if ctx.Err() != nil { // nobody is there to read it
-			resp.Release()
-			later.Drop()
-			return
-		}
-		send := func() {
-			reply := later.NewReply()
-			answer.encode(reply, &resp)
-			later.Send(reply)
-		}
-		if _, old := messageFormat(answer.version); old {
-			go later.Protect(send)() // converting takes long, and may have to wait
-			return
-		}
-		send()
-	}, later.Protect)
-	woken.GoOn()
+	wait.Begin(func(resp fetch.Response) { answer.send(later, resp) }, later.Protect)
 	return nil
 }
 
@@ -93,6 +77,25 @@ type fetchAnswer struct {
 	version  int16
 	follower bool
 	listener string
+}
+
+// send answers a request that has waited, in the goroutine of somebody else.
+func (h *fetchAnswer) send(later *server.Later, resp fetch.Response) {
+	if later.Context().Err() != nil { // nobody is there to read it
+		resp.Release()
+		later.Drop()
+		return
+	}
+	send := func() {
+		reply := later.NewReply()
+		h.encode(reply, &resp)
+		later.Send(reply)
+	}
+	if _, old := messageFormat(h.version); old {
+		go later.Protect(send)() // converting takes long, and may have to wait
+		return
+	}
+	send()
 }
 
 // encode takes over the ranges of the response.

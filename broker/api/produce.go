@@ -61,7 +61,7 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 		InternalAllowed: r.Header.ClientID == adminClientID,
 		Woken:           &p.woken,
 	}
-	defer func() { p.goOn(r.More()) }()
+	defer p.woken.GoOn() // all of them, when all is appended
 	transactional, err := p.req.transactional()
 	switch {
 	case err != nil:
@@ -78,6 +78,9 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 		}
 	}
 	p.response.end(p.hints.nodes)
+	if r.More() { // those who wait get more of it, if others answer them
+		p.woken.Leave()
+	}
 	switch {
 	case p.req.acks == replica.AcksNone && p.failed != nil:
 		// The producer waits for no answer: that the connection ends is how it
@@ -93,16 +96,6 @@ func (h *produce) handle(ctx context.Context, r *server.Request) error {
 		r.Send(p.response.reply)
 	}
 	return nil
-}
-
-// goOn answers the fetches that have waited for what was appended, all of it. If there is
-// more to be appended others do that: they get more of it with one answer.
-func (p *producing) goOn(more bool) {
-	if more {
-		p.woken.Leave()
-	} else {
-		p.woken.GoOn()
-	}
 }
 
 // transactional reports whether a batch of the request says that it belongs to a

@@ -21,10 +21,9 @@ const fewPartitions = 32
 
 // Begin waits. answer is called once, with what there is when there is enough or the wait
 // is over, before Begin returns or later, by whoever has brought that. It must not block.
-// protect wraps what runs in goroutines of others, who must not suffer from a panic in it;
-// nil does nothing.
+// protect wraps what is done for it, which is in goroutines of others, too, who must not
+// suffer from a panic in it; nil does nothing.
 func (w *Wait) Begin(answer func(Response), protect func(func()) func()) {
-	w.collector.req.Woken = nil // from here on, nobody is there to call them
 	run := w.run
 	if protect != nil {
 		run = protect(run)
@@ -33,16 +32,13 @@ func (w *Wait) Begin(answer func(Response), protect func(func()) func()) {
 	if w.collector.full && w.collector.set.size() > fewPartitions {
 		w.goOn = func() { go run() } // every partition is looked at
 	}
-	w.collector.putAside()
-	w.timer = time.AfterFunc(w.collector.req.MaxWait, func() { w.end(false) })
-	w.run()
+	w.collector.req.Woken = nil // from here on, nobody is there to call them
+	run()
 }
 
 // End has the wait answered with what there is. If the client is gone the response is
 // empty: nobody will read it. It may be called at any time, also before Begin, and again.
-func (w *Wait) End(gone bool) { w.end(gone) }
-
-func (w *Wait) end(gone bool) {
+func (w *Wait) End(gone bool) {
 	s := w.collector.set
 	s.mu.Lock()
 	w.over = true
@@ -86,6 +82,10 @@ func (w *Wait) next() step {
 
 func (w *Wait) run() {
 	c := &w.collector
+	if w.timer == nil {
+		c.putAside()
+		w.timer = time.AfterFunc(c.req.MaxWait, func() { w.End(false) })
+	}
 	for {
 		switch w.next() {
 		case rest:

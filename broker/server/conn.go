@@ -110,6 +110,7 @@ func (c *conn) serve() {
 		err = errClosed // somebody else has ended it: what came of that is no news
 	}
 	c.close()
+	c.order.waitKnown()
 	c.frames.close()
 	c.endWork()
 	if why := c.because.Load(); why != nil {

@@ -42,7 +42,8 @@ type Later struct {
 // Later puts an answer that is not known yet in line. What MayWait has allowed is given
 // back with it. end is called, perhaps more than once and before Later returns, when it is
 // no longer worth waiting for: the client has closed its side, the broker drains, or the
-// connection is closed; it has the answer sent, or dropped, soon.
+// connection is closed; it has the answer sent, or dropped, soon: until then the connection
+// does not end.
 func (r *Request) Later(end func()) *Later {
 	c := r.conn
 	l := &Later{header: r.replyHeader(), conn: c, waiting: c.waiting}
@@ -77,23 +78,26 @@ func (l *Later) Send(p *Reply) {
 }
 
 // Drop gives up the answer of a connection that is closed.
-func (l *Later) Drop() { l.release() }
+func (l *Later) Drop() {
+	l.release()
+	l.slot.giveUp()
+}
 
 func (l *Later) release() {
 	l.conn.srv.waiting.release(l.waiting)
 	l.waiting = 0
 }
 
-// Protect wraps a function that works for the answer in the goroutine of somebody else: a
-// panic in it is an error of this connection only.
+// Protect wraps a function that works for the answer, in the goroutine of somebody else too:
+// a panic in it is an error of this connection only.
 func (l *Later) Protect(f func()) func() {
 	return func() {
 		defer func() {
 			if p := recover(); p != nil {
 				l.conn.srv.log.Error("connection closed: handler failed", "client", l.conn.net.RemoteAddr().String(), "listener", l.conn.listener.Name,
 					"api", l.header.key.String(), "version", l.header.version, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-				l.Drop()
 				l.conn.close()
+				l.Drop()
 			}
 		}()
 		f()

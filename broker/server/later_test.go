@@ -207,6 +207,30 @@ func TestThrottleLater(t *testing.T) {
 	}
 }
 
+// The server's end waits for those who work for an answer: what they read is still there.
+func TestStopWaitsForAnswers(t *testing.T) {
+	ended, laters := make(chan struct{}), make(chan *Later, 1)
+	h := start(t, "tcp", Config{}, Listener{}, Route{Key: protocol.Fetch, Max: 4, Handle: func(_ context.Context, r *Request) error {
+		laters <- r.Later(func() { close(ended) })
+		return nil
+	}})
+	c := h.dial()
+	write(t, c, frame(protocol.Fetch, 4, 1, ""))
+	l := <-laters
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.srv.Stop(context.Background()) }()
+	<-ended
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := h.srv.Stop(ctx); err == nil { // what must not happen has no event to wait for
+		t.Error("stopped with an answer under way")
+	}
+	l.Drop()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 // More tells of what was read with the request.
 func TestMore(t *testing.T) {
 	more := make(chan bool, 3)

@@ -31,6 +31,7 @@ type order struct {
 	moved    sync.Cond // slots were taken out, or closed
 	slots    []*Slot   // oldest first
 	bytes    int64     // request bytes that the slots stand for
+	unknown  int       // slots whose replies are not known yet
 	flushing bool
 	closed   bool
 }
@@ -56,6 +57,9 @@ func (o *order) push(p *Reply, bytes int64, end func()) *Slot {
 	defer o.mu.Unlock()
 	o.slots = append(o.slots, s)
 	o.bytes += bytes
+	if end != nil {
+		o.unknown++
+	}
 	return s
 }
 
@@ -94,12 +98,30 @@ func (s *Slot) Release() {
 	o.rest()
 }
 
-// send gives the slot its reply and releases it.
+// send gives the slot, which was pushed without one, its reply and releases it.
 func (s *Slot) send(p *Reply) {
 	s.o.mu.Lock()
 	s.reply = p
+	s.known()
 	s.o.mu.Unlock()
 	s.Release()
+}
+
+// giveUp is send without a reply, on a connection that is closed.
+func (s *Slot) giveUp() {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	s.known()
+}
+
+func (s *Slot) known() {
+	if s.end == nil {
+		return
+	}
+	s.end = nil
+	if s.o.unknown--; s.o.unknown == 0 && s.o.closed {
+		s.o.moved.Broadcast()
+	}
 }
 
 // Reply returns the held reply, for the one who releases.
@@ -215,6 +237,16 @@ func (o *order) waitEmpty() error {
 		return errClosed
 	}
 	return nil
+}
+
+// waitKnown returns when nobody works any more for a reply of the connection, which is
+// closed.
+func (o *order) waitKnown() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.unknown > 0 {
+		o.moved.Wait()
+	}
 }
 
 // waitRoom returns when the slots stand for fewer than limit bytes and number
