@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/gracchus-mq/gracchus/config"
+	"github.com/gracchus-mq/gracchus/internal/race"
 	"github.com/gracchus-mq/gracchus/protocol"
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -244,6 +245,28 @@ func TestWatchers(t *testing.T) {
 	p.Unwatch(&a, 10)
 	mustAppend(t, p, produce, batch(t, 1, 1))
 	tell("after Unwatch", nil, []uint32{20})
+}
+
+// To watch costs the same however many others do.
+func TestManyWatchers(t *testing.T) {
+	race.Skip(t, "the race detector allocates")
+	w := newWorld(t)
+	p := w.leads(t0, 5)
+	for token := range uint32(10_000) {
+		p.Watch(silent{}, token, Commits)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		p.Watch(silent{}, 20_000, Commits)
+		p.Unwatch(silent{}, 20_000)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for token := range uint32(10_000) {
+		p.Unwatch(silent{}, token)
+	}
+	if p.watchers.list != nil || p.watchers.some.Load() {
+		t.Errorf("%d watches are left", len(p.watchers.list))
+	}
 }
 
 // Who appends can go on with those who wait itself, when it likes; for others somebody else

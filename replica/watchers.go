@@ -52,11 +52,13 @@ const (
 	allMoves = Appends | Commits
 )
 
-// watchers are those who watch one partition. Moving is frequent and watching is
-// not: the list is replaced whenever it changes, and read without a lock.
+// watchers are those who watch one partition. There are a few as a rule, and can be
+// thousands, who come and go: neither costs more for the others who are there.
 type watchers struct {
+	some atomic.Bool // the list is not empty
+
 	mu   sync.Mutex
-	list atomic.Pointer[[]watch]
+	list []watch
 }
 
 type watch struct {
@@ -69,7 +71,7 @@ type watch struct {
 // them. If the partition is deleted or its directory fails, w is told, at once if that
 // has happened already, and never again by this Partition.
 func (p *Partition) Watch(w Watcher, token uint32, awaited Moves) {
-	p.watchers.update(func(list []watch) []watch { return append(list, watch{w, token, awaited}) })
+	p.watchers.add(watch{w, token, awaited})
 	if p.role.Load().gone != nil {
 		if goOn := w.Moved(token, true); goOn != nil {
 			go goOn()
@@ -78,36 +80,44 @@ func (p *Partition) Watch(w Watcher, token uint32, awaited Moves) {
 }
 
 // Unwatch ends it. A call that is under way may still come.
-func (p *Partition) Unwatch(w Watcher, token uint32) {
-	p.watchers.update(func(list []watch) []watch {
-		if i := slices.IndexFunc(list, func(l watch) bool { return l.watcher == w && l.token == token }); i >= 0 {
-			list[i] = list[len(list)-1]
-			list[len(list)-1] = watch{}
-			list = list[:len(list)-1]
-		}
-		return list
-	})
-}
+func (p *Partition) Unwatch(w Watcher, token uint32) { p.watchers.remove(w, token) }
 
-func (ws *watchers) update(change func([]watch) []watch) {
+func (ws *watchers) add(w watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	var list []watch
-	if old := ws.list.Load(); old != nil {
-		list = slices.Clone(*old)
+	ws.list = append(ws.list, w)
+	ws.some.Store(true)
+}
+
+func (ws *watchers) remove(w Watcher, token uint32) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	i := slices.IndexFunc(ws.list, func(l watch) bool { return l.watcher == w && l.token == token })
+	if i < 0 {
+		return
 	}
-	list = change(list)
-	ws.list.Store(&list)
+	last := len(ws.list) - 1
+	ws.list[i], ws.list[last] = ws.list[last], watch{}
+	switch ws.list = ws.list[:last]; {
+	case last == 0:
+		ws.list = nil // of thousands of partitions most are watched for a moment
+		ws.some.Store(false)
+	case last < cap(ws.list)/4:
+		ws.list = slices.Clip(slices.Clone(ws.list))
+	}
 }
 
 // moved tells the watchers. Appends mean nothing to those who do not wait for them. What
 // goes on is added to woken or, if that is nil, does so in goroutines of its own.
 func (ws *watchers) moved(what Moves, woken *Woken) {
-	list := ws.list.Load()
-	if list == nil {
+	if !ws.some.Load() {
 		return
 	}
-	for _, w := range *list {
+	var few [8]watch
+	ws.mu.Lock()
+	list := append(few[:0], ws.list...) // who is told may come or go meanwhile
+	ws.mu.Unlock()
+	for _, w := range list {
 		awaited := w.awaited&what != 0 || what == allMoves
 		if !awaited && what == Appends {
 			continue
