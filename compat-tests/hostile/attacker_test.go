@@ -26,6 +26,7 @@ var attacks = map[string]func(v *target) func(){
 	"large frames":           largeFramesOneByOne,
 	"many large frames":      manyLargeFrames,
 	"announced frames":       announcedAndDripped,
+	"frames behind fetches":  framesBehindFetches,
 	"bombs":                  manyBombs,
 	"unread replies":         unreadReplies,
 	"half requests":          halfRequests,

@@ -155,6 +155,46 @@ func announcedAndDripped(v *target) func() {
 	}
 }
 
+// Thousands of connections wait for records that never come, and send behind that the
+// beginning of a large frame: it holds none of the memory that others need for theirs.
+func TestFramesBehindFetches(t *testing.T) {
+	v := start(t)
+	v.create("attacked")
+	v.while("frames behind fetches")
+	v.expectGrowth(manyClients)
+	v.expectStop()
+}
+
+func framesBehindFetches(v *target) func() {
+	clients := 2_000
+	if thorough {
+		clients = 10_000
+	}
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.SetVersion(11)
+	fetch.MaxWaitMillis, fetch.MinBytes, fetch.MaxBytes = int32(time.Hour/time.Millisecond), 1, 1<<20
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.PartitionMaxBytes = 1 << 20
+	fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "attacked", Partitions: []kmsg.FetchRequestTopicPartition{part}}}
+	behind := frame(produceTo("attacked", make([]byte, 30_000)))
+	both := append(frame(fetch), behind[:20_000]...)
+	conns := make([]net.Conn, clients)
+	return func() {
+		for i := range conns {
+			conns[i] = v.dialFrom(i)
+			if _, err := conns[i].Write(both); err != nil {
+				v.t.Fatalf("connection %d: %v", i, err)
+			}
+		}
+		for _, c := range conns { // all of them still wait
+			c.SetReadDeadline(time.Now().Add(time.Millisecond / 10))
+			if n, err := c.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				v.t.Fatalf("a fetch has not waited: %d bytes, %v", n, err)
+			}
+		}
+	}
+}
+
 // bombs decompress to a GiB, or as much as a MiB of the codec can.
 func bombs(t tb) map[int16][]byte {
 	t.Helper()
