@@ -102,9 +102,10 @@ func (s *simulation) some(rnd *rand.Rand) *simBroker {
 	return s.brokers[any]
 }
 
-// clear says whether nothing has come between brokers and clients since a time.
+// clear says whether nothing has come between brokers and clients since a time. What a cut
+// has held up is still under way for a while after it.
 func (s *simulation) clear(since time.Time) bool {
-	return !s.troubled.Load() && s.healed.Load() <= since.UnixNano()
+	return !s.troubled.Load() && s.healed.Load()+int64(simnet.Resend) <= since.UnixNano()
 }
 
 // anyLink is one direction between a broker and another machine.

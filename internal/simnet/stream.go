@@ -148,12 +148,12 @@ func (s *stream) tear() {
 	s.put(nil, errReset)
 }
 
-// resend is within which time what a cut has held up is sent again when it has ended.
-const resend = 500 * time.Millisecond
+// Resend is within which time what a cut has held up is sent again when it has ended.
+const Resend = 500 * time.Millisecond
 
 // sendAgain has arrive, now that the link is mended, what was held up.
 func (s *stream) sendAgain() {
-	first := time.Now().Add(s.link.delay(s.rnd) + time.Duration(s.rnd.Int64N(int64(resend))))
+	first := time.Now().Add(s.link.delay(s.rnd) + time.Duration(s.rnd.Int64N(int64(Resend))))
 	for i := range s.queue {
 		if p := &s.queue[i]; p.at.After(s.link.cutAt) && p.at.Before(first) {
 			p.at = first
