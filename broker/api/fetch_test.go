@@ -130,17 +130,23 @@ func TestHintsAreForTheListener(t *testing.T) {
 	}
 }
 
+// fetchFirst fetches from the first partitions of a topic, from their beginning.
+func fetchFirst(topic string, partitions int32) *kmsg.FetchRequest {
+	req := fetchOne(topic, 0, 0)
+	for i := int32(1); i < partitions; i++ {
+		p := req.Topics[0].Partitions[0]
+		p.Partition = i
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, p)
+	}
+	return req
+}
+
 func TestFetchSession(t *testing.T) {
 	w := newWorld(t)
 	w.lead("t", 3, 0)
 	for _, version := range []int16{7, 12, 17} {
-		req := fetchOne("t", 0, 0)
+		req := fetchFirst("t", 3)
 		req.SessionEpoch = 0
-		for i := int32(1); i < 3; i++ {
-			p := req.Topics[0].Partitions[0]
-			p.Partition = i
-			req.Topics[0].Partitions = append(req.Topics[0].Partitions, p)
-		}
 		resp := call[*kmsg.FetchResponse](w, version, req)
 		if resp.SessionID == 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 3 {
 			t.Fatalf("v%d: %+v", version, resp)
@@ -196,13 +202,8 @@ func TestProducedTogetherIsFetchedTogether(t *testing.T) {
 		w.lead("t", 3, 0)
 		c := w.dial(w.brokers)
 		defer c.Close()
-		req := fetchOne("t", 0, 0)
+		req := fetchFirst("t", 3)
 		req.MaxWaitMillis = 60_000
-		for i := int32(1); i < 3; i++ {
-			p := req.Topics[0].Partitions[0]
-			p.Partition = i
-			req.Topics[0].Partitions = append(req.Topics[0].Partitions, p)
-		}
 		for offset := range int64(50) {
 			for i := range req.Topics[0].Partitions {
 				req.Topics[0].Partitions[i].FetchOffset = offset

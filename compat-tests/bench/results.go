@@ -159,11 +159,11 @@ func (c Cell) ratio(subject, to, value string) float64 { return median(c.ratios(
 func (c Cell) overFloor(subject, to, value string) estimate {
 	var a, b, floor []float64
 	for _, round := range c.Rounds {
-		_, hasA := round[subject][value]
-		_, hasB := round[to][value]
-		_, hasFloor := round[theFloor][value]
+		ofA, hasA := round[subject][value]
+		ofB, hasB := round[to][value]
+		ofFloor, hasFloor := round[theFloor][value]
 		if hasA && hasB && hasFloor {
-			a, b, floor = append(a, round[subject][value]), append(b, round[to][value]), append(floor, round[theFloor][value])
+			a, b, floor = append(a, ofA), append(b, ofB), append(floor, ofFloor)
 		}
 	}
 	return bootstrap(len(a), func(rounds []int) float64 {
