@@ -37,45 +37,55 @@ func TestLedgerFinds(t *testing.T) {
 		want string
 	}{
 		"one after the other": {func(l *ledger) {
-			first, doomed := l.entry(0, 3, true)
+			first, doomed := l.after(0, 3)
 			l.committed(first, doomed, 0)
-			second, doomed := l.entry(1, 4, true)
+			second, doomed := l.after(1, 4)
 			floor := l.floor()
 			l.committed(second, doomed, 0)
-			l.fetched(entry{0, 3, first.offset}, floor, 0) // asked before the second
-			l.fetched(entry{1, 4, second.offset}, l.floor(), 0)
+			l.fetched(entry{0, 3, first.offset}, floor, 0, true) // asked before the second
+			l.fetched(entry{1, 4, second.offset}, l.floor(), 0, true)
 		}, ""},
 		"an old one tells what was so": {func(l *ledger) {
-			first, doomed := l.entry(0, 3, true)
+			first, doomed := l.after(0, 3)
 			l.committed(first, doomed, 0)
-			second, doomed := l.entry(1, 4, true)
+			second, doomed := l.after(1, 4)
 			l.committed(second, doomed, 0)
-			l.fetched(entry{0, 3, first.offset}, l.floor(), 0)
+			l.fetched(entry{0, 3, first.offset}, l.floor(), 0, true)
 		}, "broker 1 says in epoch 3 that 1 is committed, after 2"},
 		"an old one refuses": {func(l *ledger) {
-			l.entry(1, 4, true)
-			e, doomed := l.entry(0, 3, true)
+			l.after(1, 4)
+			e, doomed := l.after(0, 3)
 			l.committed(e, doomed, kerr.NotCoordinator.Code)
 		}, ""},
 		"an old one acknowledges": {func(l *ledger) {
-			l.entry(1, 4, true)
-			e, doomed := l.entry(0, 3, true)
+			l.after(1, 4)
+			e, doomed := l.after(0, 3)
 			l.committed(e, doomed, 0)
 		}, "broker 1 has acknowledged offset 2 in epoch 3"},
 		"a commit is lost": {func(l *ledger) {
-			e, doomed := l.entry(0, 3, true)
+			e, doomed := l.after(0, 3)
 			l.committed(e, doomed, 0)
-			l.fetched(entry{1, 4, e.offset - 1}, l.floor(), 0)
+			l.fetched(entry{1, 4, e.offset - 1}, l.floor(), 0, true)
 		}, "broker 2 says in epoch 4 that 0 is committed, after 1"},
 		"nobody's commit": {func(l *ledger) {
 			l.posts[2].since = long
-			e, doomed := l.entry(2, notLeading, true)
+			e, doomed := l.after(2, notLeading)
 			l.committed(e, doomed, 0)
 		}, "broker 3 has acknowledged offset 1 and has not led"},
 		"nobody's answer": {func(l *ledger) {
 			l.posts[2].since = long
-			l.fetched(entry{2, notLeading, 7}, 0, 0)
+			l.fetched(entry{2, notLeading, 7}, 0, 0, true)
 		}, "broker 3 tells of offset 7 and has not led"},
+		"who is about to lead": {func(l *ledger) {
+			l.posts[2].since = long
+			l.fetched(entry{2, notLeading, 7}, 0, 0, false)
+		}, ""},
+		"who has led a moment ago": {func(l *ledger) {
+			l.posts[2].since = long
+			l.led(2, 3)
+			l.led(2, notLeading)
+			l.fetched(entry{2, notLeading, 7}, 0, 0, true)
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &ledger{doomed: map[int64]entry{}, newest: notLeading}
@@ -89,6 +99,12 @@ func TestLedgerFinds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// after prepares a commit after a broker has said in which epoch it leads.
+func (l *ledger) after(i int, epoch int32) (e entry, doomed bool) {
+	l.led(i, epoch)
+	return l.entry(i, true)
 }
 
 // TestLedgerReads has the ledger compare the log with what was said.

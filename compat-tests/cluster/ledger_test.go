@@ -86,13 +86,13 @@ const settled = time.Second
 // turn commits and fetches once. A broker that does not answer is sent a commit all the
 // same, which it may find when it wakes.
 func (l *ledger) turn(ctx context.Context, i int) {
-	before, asked := l.epoch(ctx, i)
-	e, doomed := l.entry(i, before, asked)
+	before, asked := l.leads(ctx, i)
+	e, doomed := l.entry(i, asked)
 	code, answered := l.commit(ctx, i, e.offset)
 	if !asked || !answered {
 		return
 	}
-	if after, ok := l.epoch(ctx, i); ok && after == before {
+	if after, ok := l.leads(ctx, i); ok && after == before {
 		l.committed(e, doomed, code)
 	}
 	floor := l.floor()
@@ -100,21 +100,33 @@ func (l *ledger) turn(ctx context.Context, i int) {
 	if !answered {
 		return
 	}
-	l.fetched(entry{i, before, offset}, floor, code)
+	after, ok := l.leads(ctx, i)
+	l.fetched(entry{i, before, offset}, floor, code, ok && after == before)
+}
+
+// leads asks in which epoch a broker leads, and remembers it.
+func (l *ledger) leads(ctx context.Context, i int) (epoch int32, ok bool) {
+	if epoch, ok = l.epoch(ctx, i); ok {
+		l.led(i, epoch)
+	}
+	return epoch, ok
+}
+
+func (l *ledger) led(i int, epoch int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := &l.posts[i]; p.epoch != epoch {
+		p.epoch, p.since = epoch, time.Now()
+	}
+	l.newest = max(l.newest, epoch)
 }
 
 // entry prepares a commit. It is doomed if another broker is known to lead in a newer
 // epoch.
-func (l *ledger) entry(i int, epoch int32, asked bool) (e entry, doomed bool) {
+func (l *ledger) entry(i int, asked bool) (e entry, doomed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.posts[i]
-	if asked {
-		if p.epoch != epoch {
-			p.epoch, p.since = epoch, time.Now()
-		}
-		l.newest = max(l.newest, epoch)
-	}
 	l.next++
 	e = entry{i, p.epoch, l.next}
 	if doomed = p.epoch != notLeading && p.epoch < l.newest; doomed {
@@ -156,14 +168,16 @@ func (l *ledger) floor() int64 {
 	return l.top
 }
 
-func (l *ledger) fetched(e entry, floor int64, code int16) {
+// fetched checks what a broker has told. same says that it led in the same epoch before
+// and after it.
+func (l *ledger) fetched(e entry, floor int64, code int16, same bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch p := &l.posts[e.broker]; {
 	case code != 0:
 	case e.offset < floor:
 		l.bad("broker %d says in epoch %d that %d is committed, after %d was acknowledged", e.broker+1, e.epoch, e.offset, floor)
-	case e.epoch == notLeading:
+	case same && e.epoch == notLeading:
 		if time.Since(p.since) > settled {
 			l.bad("broker %d tells of offset %d and has not led for %v", e.broker+1, e.offset, time.Since(p.since))
 		}
