@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gracchus-mq/gracchus/storage/vfs"
 )
@@ -37,9 +38,10 @@ type entryFile struct {
 	max   int // entries
 
 	mu    sync.RWMutex
-	held  bool   // there is no file before seal
-	count int    // entries, in the file and in tail; −1 until somebody asks
-	tail  []byte // entries that are not in the file yet, always the last ones
+	held  bool         // there is no file before seal
+	near  atomic.Int32 // the entry in the file that was found last, or one that was cut
+	count int          // entries, in the file and in tail; −1 until somebody asks
+	tail  []byte       // entries that are not in the file yet, always the last ones
 }
 
 // create makes the file, as large as it may become.
@@ -286,8 +288,22 @@ func (e *entryFile) search(below func(entry []byte) bool, dst []byte) (int, erro
 	defer e.file.release()
 	block := blocks.Get().(*[blockSize]byte)
 	defer blocks.Put(block)
-	// First the block, by the first entries of blocks; then the entry in it.
+	i, err := e.searchFile(file, inFile, below, block, dst)
+	if err == nil {
+		e.near.Store(int32(max(i, 0)))
+	}
+	return i, err
+}
+
+// searchFile is search in the first inFile entries, which are in the file. mu must be held.
+func (e *entryFile) searchFile(file vfs.File, inFile int, below func(entry []byte) bool, block *[blockSize]byte, dst []byte) (int, error) {
 	perBlock := blockSize / e.width
+	// Readers go forward: first where the last search found something, or a little before.
+	near := max(0, min(int(e.near.Load()), inFile)-perBlock/8)
+	if i, is, err := e.searchBlock(file, near, inFile, below, block, dst); is || err != nil {
+		return i, err
+	}
+	// Then by the first entries of blocks.
 	lo, hi := 0, (inFile+perBlock-1)/perBlock // the first entries before lo are below
 	for lo < hi {
 		mid := lo + (hi-lo)/2
@@ -301,17 +317,27 @@ func (e *entryFile) search(below func(entry []byte) bool, dst []byte) (int, erro
 			hi = mid
 		}
 	}
-	if lo == 0 {
-		return -1, nil
+	i, _, err := e.searchBlock(file, max(0, lo-1)*perBlock, inFile, below, block, dst)
+	return i, err
+}
+
+// searchBlock is search in the block of entries from start on. is says whether what it
+// returns is so for all of the file.
+func (e *entryFile) searchBlock(file vfs.File, start, inFile int, below func(entry []byte) bool, block *[blockSize]byte, dst []byte) (i int, is bool, err error) {
+	end := min(start+blockSize/e.width, inFile)
+	if start >= end {
+		return -1, false, nil
 	}
-	start := (lo - 1) * perBlock
-	entries := block[:min(perBlock, inFile-start)*e.width]
+	entries := block[:(end-start)*e.width]
 	if err := readFull(file, entries, int64(start*e.width)); err != nil {
-		return -1, err
+		return -1, false, err
 	}
-	i := searchEntries(entries, e.width, below)
+	if !below(entries[:e.width]) {
+		return -1, start == 0, nil
+	}
+	i = searchEntries(entries, e.width, below)
 	copy(dst, entries[i*e.width:][:e.width])
-	return start + i, nil
+	return start + i, start+i+1 < end || end == inFile, nil
 }
 
 // searchEntries returns the number of the last entry that is below; the first
