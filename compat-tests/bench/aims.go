@@ -39,13 +39,16 @@ func aims() []aim {
 	uncompressed := func(c Cell) bool { return c.Is["codec"] == "none" }
 	large := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] != smallBatch }
 	small := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] == smallBatch }
+	oneAtATime := func(c Cell) bool { return c.Is["fetch"] == sizeName(batchAtATime) }
+	manyAtATime := func(c Cell) bool { return small(c) && !oneAtATime(c) }
 	compressed := func(c Cell) bool { return c.Is["codec"] != "" && !uncompressed(c) }
 	return []aim{
 		{"produce, large batches: processor time over the floor, of Kafka's", 0.3, "", worst("produce", large, overFloor, cpuPerGB), false},
 		{"produce, batches of 16 KiB: whole processor time, of Kafka's", 0.4, "", worst("produce", small, Cell.ratio, cpuPerGB), false},
 		{"produce, compressed: whole processor time, of Kafka's", 0.4, "", worst("produce", compressed, Cell.ratio, cpuPerGB), false},
 		{"consume: processor time over the floor, of Kafka's", 0.4, "", worst("consume", any, overFloor, cpuPerGB), false},
-		{"consume, batches of 16 KiB: whole processor time, of Kafka's", 0.4, "", worst("consume", small, Cell.ratio, cpuPerGB), false},
+		{"consume, batches of 16 KiB, one a fetch: whole processor time, of Kafka's", 0.4, "", worst("consume", oneAtATime, Cell.ratio, cpuPerGB), false},
+		{"consume, batches of 16 KiB, 1 MiB a fetch: whole processor time, of Kafka's", 0.4, "", worst("consume", manyAtATime, Cell.ratio, cpuPerGB), false},
 		{"consume, compressed: whole processor time, of Kafka's", 0.4, "", worst("consume", compressed, Cell.ratio, cpuPerGB), false},
 		{"end to end, p99, of Kafka's", 0.25, "", func(r *Results) (float64, string) {
 			return r.of("latency").cell(latencyCell).ratio(ours, kafka, p99), ""

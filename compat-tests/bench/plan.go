@@ -66,13 +66,13 @@ func (s scale) bytes(batch int) int64 {
 	return s.smallBatches
 }
 
-// some of the loads, as many as the scale has.
-func (s scale) some(loads []load) []load {
-	var some []load
-	for i := 0; i < len(loads); i += s.every {
-		some = append(some, loads[i])
+// some of what could be measured, as much as the scale has.
+func some[T any](s scale, all []T) []T {
+	var chosen []T
+	for i := 0; i < len(all); i += s.every {
+		chosen = append(chosen, all[i])
 	}
-	return some
+	return chosen
 }
 
 // scenario is a part of the benchmark that can be run alone.

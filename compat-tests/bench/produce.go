@@ -59,7 +59,7 @@ func produceScenario(b *bench) error {
 	if err := b.heat(slices.Sorted(maps.Keys(brokers))); err != nil {
 		return err
 	}
-	loads := b.scale.some(produceLoads())
+	loads := some(b.scale, produceLoads())
 	for i, l := range loads {
 		l.bytes = b.scale.bytes(l.batch)
 		b.progress.at(i, len(loads), l.String())

@@ -20,7 +20,7 @@ func clusterProduceScenario(b *bench) error {
 	if err := b.heat(b.brokers); err != nil {
 		return err
 	}
-	loads := b.scale.some(clusterProduceLoads())
+	loads := some(b.scale, clusterProduceLoads())
 	for i, l := range loads {
 		l.bytes = b.scale.bytes(l.batch)
 		b.progress.at(i, len(loads), l.String())
