@@ -122,6 +122,9 @@ func run(args []string, out *os.File) error {
 		}
 		return writeReport(docs, r)
 	}
+	if err := withoutPacing(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: TCP is paced here (%s) and cannot be had without: %v. Processor times of consuming will vary by half; run this as root\n", congestionControlled(), err)
+	}
 	r := &Results{}
 	if c.save {
 		if r, err = readResults(resultsFile(docs)); err != nil {

@@ -23,7 +23,7 @@ const kafkaVersion = "3.9.2"
 func thisRun(s scale, now time.Time) Run {
 	r := Run{
 		Date: now.Format(time.DateOnly), Scale: s.name, CPU: cpuModel(), Cores: runtime.NumCPU(),
-		Go: strings.TrimPrefix(runtime.Version(), "go"), Java: javaVersion(), Kafka: kafkaVersion, Gracchus: commit(), Load: loadAverage(),
+		Go: strings.TrimPrefix(runtime.Version(), "go"), Java: javaVersion(), Kafka: kafkaVersion, Gracchus: commit(), Load: loadAverage(), TCP: congestionControlled(),
 	}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
@@ -93,6 +93,12 @@ const busy = 2
 func (r Run) String() string {
 	text := fmt.Sprintf("%s, `scripts/bench %s`, Gracchus %s, Kafka %s on Java %s, Go %s; %d cores of %s, %d GB, Linux %s",
 		r.Date, r.Scale, r.Gracchus, r.Kafka, r.Java, r.Go, r.Cores, r.CPU, r.MemoryGB, r.Kernel)
+	if r.TCP != "" {
+		text += ", TCP " + r.TCP
+	}
+	if paced(r.TCP) {
+		text += "; **its TCP is paced: processor times of consuming vary by half**"
+	}
 	if r.Load > busy {
 		text += fmt.Sprintf("; **the machine was busy with other things (load %.1f): these numbers are rough**", r.Load)
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -72,6 +73,12 @@ func measuredOnce() *Results {
 		cell("1 MiB", "none", 3), cell("1 MiB", "none", 5), cell("16 KiB", "none", 2.2), cell("1 MiB", "zstd", 3.3),
 		{Name: memoryCell, Rounds: []Round{{ours: {peak: 60}, oursFull: {peak: 120}, kafka: {peak: 600}}}},
 	}})
+	read := func(name, fetch string, us float64) Cell {
+		c := cell(smallBatch, "none", us)
+		c.Name, c.Is["fetch"] = name, fetch
+		return c
+	}
+	r.put(Measured{Scenario: "consume", Cells: []Cell{read("many", "1 MiB", 8), read("one", "16 KiB", 3.3)}})
 	r.put(Measured{Scenario: "group-commits", Cells: []Cell{
 		{Name: memoryCell, Rounds: []Round{{ours: {peak: 60}, kafka: {peak: 600}}}},
 		{Name: commitCell(8), Rounds: []Round{{ours: {cpuPerCommit: 20}, kafka: {cpuPerCommit: 100}}}},
@@ -86,19 +93,23 @@ func measuredOnce() *Results {
 }
 
 func TestAims(t *testing.T) {
-	got := aimsTable(measuredOnce())
+	narrow := regexp.MustCompile(" +")
+	got := narrow.ReplaceAllString(aimsTable(measuredOnce()), " ")
 	for _, want := range []string{
-		"| produce, large batches: processor time over the floor, of Kafka's | 1 MiB none  |     ≤ 0.3 |    0.400 | **missed**   |",
-		"| produce, batches of 16 KiB: whole processor time, of Kafka's      | 16 KiB none |     ≤ 0.4 |    0.200 | met          |",
-		"| produce, compressed: whole processor time, of Kafka's             | 1 MiB zstd  |     ≤ 0.4 |    0.300 | met          |",
-		"| consume, compressed: whole processor time, of Kafka's             |             |     ≤ 0.4 |        – | not measured |",
-		"| end to end, p99, of Kafka's                                       |             |    ≤ 0.25 |    0.200 | met          |",
-		"| a commit: processor time, of Kafka's                              | 500 groups  |    ≤ 0.25 |    0.300 | **missed**   |",
-		"| transactions of one producer                                      |             |  ≥ 600 /s |   700 /s | met          |",
-		"| transactions of eight producers                                   |             | ≥ 2500 /s |  2400 /s | **missed**   |",
-		"| resident at the most, under all that is measured here             | produce     |  ≤ 100 MB |   120 MB | **missed**   |",
+		"produce, large batches: processor time over the floor, of Kafka's | 1 MiB none | ≤ 0.3 | 0.400 | **missed**",
+		"produce, batches of 16 KiB: whole processor time, of Kafka's | 16 KiB none | ≤ 0.4 | 0.200 | met",
+		"produce, compressed: whole processor time, of Kafka's | 1 MiB zstd | ≤ 0.4 | 0.300 | met",
+		"consume: processor time over the floor, of Kafka's | many | ≤ 0.4 | 0.700 | **missed**",
+		"consume, batches of 16 KiB, one a fetch: whole processor time, of Kafka's | one | ≤ 0.4 | 0.300 | met",
+		"consume, batches of 16 KiB, 1 MiB a fetch: whole processor time, of Kafka's | many | ≤ 0.4 | 0.727 | **missed**",
+		"consume, compressed: whole processor time, of Kafka's | | ≤ 0.4 | – | not measured",
+		"end to end, p99, of Kafka's | | ≤ 0.25 | 0.200 | met",
+		"a commit: processor time, of Kafka's | 500 groups | ≤ 0.25 | 0.300 | **missed**",
+		"transactions of one producer | | ≥ 600 /s | 700 /s | met",
+		"transactions of eight producers | | ≥ 2500 /s | 2400 /s | **missed**",
+		"resident at the most, under all that is measured here | produce | ≤ 100 MB | 120 MB | **missed**",
 	} {
-		if !strings.Contains(got, want+"\n") {
+		if !strings.Contains(got, "| "+want+" |\n") {
 			t.Errorf("the aims have no line\n%s\nThey are\n%s", want, got)
 		}
 	}

@@ -39,6 +39,7 @@ type Run struct {
 	Java     string
 	Kafka    string
 	Gracchus string  // commit
+	TCP      string  `json:",omitempty"` // what controls congestion; unknown before that mattered
 	Load     float64 // average of the minute before: above 1 the machine had something else to do
 }
 
