@@ -37,8 +37,8 @@ func aims() []aim {
 	overFloor := func(c Cell, subject, to, value string) float64 { return c.overFloor(subject, to, value).value }
 	any := func(Cell) bool { return true }
 	uncompressed := func(c Cell) bool { return c.Is["codec"] == "none" }
-	large := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] != smallBatch }
-	small := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] == smallBatch }
+	large := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] != sizeName(smallBatch) }
+	small := func(c Cell) bool { return uncompressed(c) && c.Is["batch"] == sizeName(smallBatch) }
 	oneAtATime := func(c Cell) bool { return c.Is["fetch"] == sizeName(batchAtATime) }
 	manyAtATime := func(c Cell) bool { return small(c) && !oneAtATime(c) }
 	compressed := func(c Cell) bool { return c.Is["codec"] != "" && !uncompressed(c) }

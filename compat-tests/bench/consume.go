@@ -26,7 +26,7 @@ const (
 	// defaultFetch is what clients ask of a partition if nobody says otherwise.
 	defaultFetch = 1 << 20
 	// batchAtATime gets one full batch of 16 KiB: so reads who keeps up with a producer.
-	batchAtATime = 16 << 10
+	batchAtATime = smallBatch
 )
 
 func readings() []reading {
@@ -35,12 +35,12 @@ func readings() []reading {
 		all = append(all, reading{load{record: record, batch: batch, codec: codec, acks: "all"}, fetch})
 	}
 	for _, record := range []int{1 << 10, 100} {
-		for _, batch := range []int{16 << 10, 1 << 20} {
+		for _, batch := range []int{smallBatch, 1 << 20} {
 			add(record, batch, "none", defaultFetch)
 		}
 	}
 	for _, record := range []int{1 << 10, 100} {
-		add(record, 16<<10, "none", batchAtATime)
+		add(record, smallBatch, "none", batchAtATime)
 	}
 	for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
 		add(1<<10, 1<<20, codec, defaultFetch)

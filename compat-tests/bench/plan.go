@@ -11,6 +11,7 @@ type scale struct {
 	heat         int64         // bytes of values that each broker gets before anything is measured, twice, in batches of 16 KiB
 	smallBatches int64         // bytes of values in a turn with batches of 16 KiB
 	largeBatches int64         // and of 1 MiB
+	writing      int           // rounds of producing large batches without codec: little is left over the floor
 	reading      int           // rounds of consuming, in which each reads once what was produced
 	latency      time.Duration // of a turn at a fixed rate
 	idle         time.Duration // of a turn in which little or nothing happens
@@ -36,21 +37,21 @@ type scale struct {
 func scales() map[string]scale {
 	return map[string]scale{
 		"quick": {
-			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, reading: 7, latency: 5 * time.Second, idle: 4 * time.Second,
+			name: "quick", rounds: 3, warmUps: 4, every: 1, heat: 100e6, smallBatches: 40e6, largeBatches: 160e6, writing: 5, reading: 7, latency: 5 * time.Second, idle: 4 * time.Second,
 			starts: 5, restarts: 2, long: 2, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
 			commitHeat: 20000, commits: 800 * time.Millisecond, joining: 100, heartbeating: 1000, offsets: 1e6,
 			transactionHeat: 2000, transactions: 2 * time.Second,
 		},
 		"full": {
-			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, reading: 25, latency: 10 * time.Second, idle: 6 * time.Second,
+			name: "full", rounds: 5, warmUps: 4, every: 1, heat: 200e6, smallBatches: 60e6, largeBatches: 250e6, writing: 17, reading: 25, latency: 10 * time.Second, idle: 6 * time.Second,
 			starts: 10, restarts: 5, long: 3, partitions: 10000, connections: 5000, killed: 1000,
 			session: 6 * time.Second, handedOver: 1000,
 			commitHeat: 40000, commits: 2 * time.Second, joining: 100, heartbeating: 1000, offsets: 1e6,
 			transactionHeat: 2000, transactions: 4 * time.Second,
 		},
 		"tiny": {
-			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, reading: 1, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
+			name: "tiny", rounds: 1, warmUps: 1, every: 5, heat: 1e6, smallBatches: 1e6, largeBatches: 3e6, writing: 1, reading: 1, latency: 200 * time.Millisecond, idle: 100 * time.Millisecond,
 			starts: 1, restarts: 1, long: 1, partitions: 20, connections: 20, killed: 10,
 			session: time.Second, handedOver: 10,
 			commitHeat: 1000, commits: 50 * time.Millisecond, joining: 10, heartbeating: 20, offsets: 10000,
@@ -88,7 +89,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{
 			name: "produce", about: "processor time of producing, over size of records and batches, codec, acks",
-			quick: 170 * time.Second, full: 450 * time.Second, run: produceScenario, tables: produceTables, charts: produceCharts,
+			quick: 170 * time.Second, full: 11 * time.Minute, run: produceScenario, tables: produceTables, charts: produceCharts,
 		},
 		{
 			name: "consume", about: "processor time of consuming, over size of records and batches, codec",

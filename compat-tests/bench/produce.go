@@ -28,13 +28,13 @@ func (t traffic) perGB(cpu float64) Values {
 func produceLoads() []load {
 	var all []load
 	for _, record := range []int{1 << 10, 100} {
-		for _, batch := range []int{16 << 10, 1 << 20} {
+		for _, batch := range []int{smallBatch, 1 << 20} {
 			for _, acks := range []string{"all", "1"} {
 				all = append(all, load{record: record, batch: batch, codec: "none", acks: acks})
 			}
 		}
 	}
-	for _, batch := range []int{16 << 10, 1 << 20} {
+	for _, batch := range []int{smallBatch, 1 << 20} {
 		for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {
 			all = append(all, load{record: 1 << 10, batch: batch, codec: codec, acks: "all"})
 		}
@@ -79,7 +79,11 @@ func produceScenario(b *bench) error {
 			return err
 		}
 		turns = append(turns, turn{theFloor, func() (Values, error) { return f.writeOnce(last) }})
-		rounds, err := b.rounds(l.String(), b.scale.rounds, turns)
+		n := b.scale.rounds
+		if l.codec == "none" && l.batch != smallBatch {
+			n = b.scale.writing
+		}
+		rounds, err := b.rounds(l.String(), n, turns)
 		if err != nil {
 			return err
 		}
@@ -87,6 +91,9 @@ func produceScenario(b *bench) error {
 	}
 	return nil
 }
+
+// smallBatch is how many bytes the smaller batches have.
+const smallBatch = 16 << 10
 
 // produceOnce sends a load to a new topic, which is deleted after it.
 func (b *bench) produceOnce(c cluster, l load) (Values, traffic, error) {
@@ -114,7 +121,6 @@ func (f *floor) writeOnce(t traffic) (Values, error) {
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
 
-const smallBatch = "16 KiB"
 
 func produceTables(r *Results) string {
 	m := r.of("produce")

@@ -5,7 +5,7 @@ import "fmt"
 // clusterProduceLoads are small and large batches of the same records.
 func clusterProduceLoads() []load {
 	var all []load
-	for _, batch := range []int{16 << 10, 1 << 20} {
+	for _, batch := range []int{smallBatch, 1 << 20} {
 		all = append(all, load{record: 1 << 10, batch: batch, codec: "none", acks: "all"})
 	}
 	return all

@@ -74,7 +74,7 @@ func measuredOnce() *Results {
 		{Name: memoryCell, Rounds: []Round{{ours: {peak: 60}, oursFull: {peak: 120}, kafka: {peak: 600}}}},
 	}})
 	read := func(name, fetch string, us float64) Cell {
-		c := cell(smallBatch, "none", us)
+		c := cell(sizeName(smallBatch), "none", us)
 		c.Name, c.Is["fetch"] = name, fetch
 		return c
 	}
