@@ -121,7 +121,6 @@ func (f *floor) writeOnce(t traffic) (Values, error) {
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
 
-
 func produceTables(r *Results) string {
 	m := r.of("produce")
 	var plain, compressed [][]string
