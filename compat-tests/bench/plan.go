@@ -89,11 +89,11 @@ func scenarios() []scenario {
 	return []scenario{
 		{
 			name: "produce", about: "processor time of producing, over size of records and batches, codec, acks",
-			quick: 170 * time.Second, full: 11 * time.Minute, run: produceScenario, tables: produceTables, charts: produceCharts,
+			quick: 180 * time.Second, full: 7 * time.Minute, run: produceScenario, tables: produceTables, charts: produceCharts,
 		},
 		{
 			name: "consume", about: "processor time of consuming, over size of records and batches, codec",
-			quick: 100 * time.Second, full: 7 * time.Minute, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
+			quick: 140 * time.Second, full: 7 * time.Minute, run: consumeScenario, tables: consumeTables, charts: consumeCharts,
 		},
 		{
 			name: "latency", about: "from the producer's schedule to the consumer, at 2,000 records a second",
