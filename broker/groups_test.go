@@ -218,6 +218,7 @@ func TestLagsInBubble(t *testing.T) {
 			hosts[id] = z.host.neighbour()
 			brokers[id] = hosts[id].start(t, member(int(id)))
 		}
+		synctest.Wait() // all have heard of the last one, and give it a partition
 		c := hosts[1].client(t, kgo.SeedBrokers(memberAddress(1)))
 		defer c.Close()
 		createTopic(t, c, "t", 3, nil)
