@@ -175,6 +175,9 @@ func (c *Client) closeSession(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.stopped:
+			if c.SessionID() == 0 { // it changed, and then all ended
+				return nil
+			}
 			return ErrStopped
 		}
 	}
