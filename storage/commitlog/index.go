@@ -317,7 +317,10 @@ func (e *entryFile) searchFile(file vfs.File, inFile int, below func(entry []byt
 			hi = mid
 		}
 	}
-	i, _, err := e.searchBlock(file, max(0, lo-1)*perBlock, inFile, below, block, dst)
+	if lo == 0 {
+		return -1, nil
+	}
+	i, _, err := e.searchBlock(file, (lo-1)*perBlock, inFile, below, block, dst)
 	return i, err
 }
 
