@@ -90,7 +90,7 @@ func (b *bench) memoryCells(start func(subject string) (cluster, error)) error {
 // mixedLoad has four producers and then four consumers at the same time.
 func (b *bench) mixedLoad(addr string) error {
 	loads := []load{
-		{record: 1 << 10, batch: 16 << 10, codec: "none", acks: "all", bytes: b.scale.smallBatches},
+		{record: 1 << 10, batch: smallBatch, codec: "none", acks: "all", bytes: b.scale.smallBatches},
 		{record: 1 << 10, batch: 1 << 20, codec: "none", acks: "all", bytes: b.scale.largeBatches},
 		{record: 100, batch: 1 << 20, codec: "none", acks: "all", bytes: b.scale.largeBatches / 4},
 		{record: 1 << 10, batch: 1 << 20, codec: "zstd", acks: "all", bytes: b.scale.largeBatches},

@@ -69,7 +69,7 @@ func (b *bench) heat(subjects []string) error {
 		c := b.running[subject]
 		for _, acks := range []string{"all", "1"} {
 			b.progress.say("warming up " + subject)
-			l := load{record: 1 << 10, batch: 16 << 10, codec: "none", acks: acks, bytes: b.scale.heat}
+			l := load{record: 1 << 10, batch: smallBatch, codec: "none", acks: acks, bytes: b.scale.heat}
 			topic := b.topic()
 			if err := createTopics(c.addr(), 1, topic); err != nil {
 				return err
@@ -77,7 +77,7 @@ func (b *bench) heat(subjects []string) error {
 			if _, err := produce(c.addr(), topic, l, b.payload.values(l.record)); err != nil {
 				return err
 			}
-			if _, err := consume(c.addr(), topic, l, kgo.FetchMaxPartitionBytes(16<<10)); err != nil {
+			if _, err := consume(c.addr(), topic, l, kgo.FetchMaxPartitionBytes(batchAtATime)); err != nil {
 				return err
 			}
 			if err := b.drop(c, topic); err != nil {
