@@ -87,11 +87,16 @@ func (w *worker) say(committed bool, attempt string, records int) {
 	fmt.Fprintln(w.says, outcome, attempt, records)
 }
 
+// options has the client ask every second of what brokers the cluster consists. It asks
+// anew for a coordinator that does not take connections, but stays with one that is paused:
+// the system goes on to take connections for it. Only from metadata does it learn that the
+// broker is gone, and while it has its partitions added to a transaction nothing else asks
+// for any.
 func (w *worker) options() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.SeedBrokers(w.brokers...), kgo.TransactionalID(w.id), kgo.TransactionTimeout(transactionTimeout), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProduceRequestTimeout(5 * time.Second), kgo.RequestTimeoutOverhead(2 * time.Second), kgo.DialTimeout(2 * time.Second),
-		kgo.MetadataMinAge(50 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.AlwaysRetryEOF(),
+		kgo.MetadataMinAge(50 * time.Millisecond), kgo.MetadataMaxAge(time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.AlwaysRetryEOF(),
 	}
 }
 
