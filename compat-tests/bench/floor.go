@@ -22,10 +22,10 @@ import (
 // calls: one thread for a connection, which blocks in them.
 //
 // A conversation is a line: "write", followed by frames with four bytes of size in
-// front, each of which is answered with one of floorReply bytes; or "serve TOPIC
-// FOLDER", which is answered with a line, after which consumers find that partition
-// at the second address; or "relay TOPIC", the same for an empty one, to which they can
-// produce.
+// front, which are written from the start of the file on and each answered with one of
+// floorReply bytes; or "serve TOPIC FOLDER", which is answered with a line, after which
+// consumers find that partition at the second address; or "relay TOPIC", the same for an
+// empty one, to which they can produce.
 
 // floorCommand is the argument that makes this program the floor.
 const floorCommand = "serve-floor"
@@ -128,9 +128,6 @@ func blocking(conn net.Conn) (*os.File, error) {
 func floorWrites(socket, file int, buffer []byte) error {
 	reply := make([]byte, 4+floorReply)
 	binary.BigEndian.PutUint32(reply, floorReply)
-	if err := unix.Ftruncate(file, 0); err != nil {
-		return err
-	}
 	for end := int64(0); ; {
 		if err := readFull(socket, buffer[:4]); err != nil {
 			return err

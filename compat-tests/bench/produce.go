@@ -95,11 +95,17 @@ func produceScenario(b *bench) error {
 // smallBatch is how many bytes the smaller batches have.
 const smallBatch = 16 << 10
 
+// spare is how much more memory than a load writes to files has to be at hand for them.
+const spare = 32 << 20
+
 // produceOnce sends a load to a new topic, which is deleted after it.
 func (b *bench) produceOnce(c cluster, l load) (Values, traffic, error) {
 	topic := b.topic()
 	if err := createTopics(c.addr(), 1, topic); err != nil {
 		return nil, traffic{}, fmt.Errorf("create a topic: %w", err)
+	}
+	if err := backFreeMemory(int64(len(c))*l.bytes + spare); err != nil {
+		return nil, traffic{}, err
 	}
 	var sent traffic
 	cpu, err := c.spent(func() (err error) {
@@ -117,6 +123,12 @@ func (b *bench) produceOnce(c cluster, l load) (Values, traffic, error) {
 
 // writeOnce has the floor receive and write what a broker did.
 func (f *floor) writeOnce(t traffic) (Values, error) {
+	if err := f.empty(); err != nil {
+		return nil, err
+	}
+	if err := backFreeMemory(t.wire + spare); err != nil {
+		return nil, err
+	}
 	cpu, err := f.spent(func() error { return f.write(t.requests, t.wire/t.requests) })
 	return Values{cpuPerGB: cpu.Seconds() / (float64(t.values) / gb)}, err
 }
