@@ -17,64 +17,100 @@ type survey struct {
 func surveyRecords(payload []byte, count int32, baseTimestamp int64) (survey, error) {
 	s := survey{minTimestamp: math.MaxInt64, maxTimestamp: NoTimestamp, offsetsInOrder: true, keyed: true}
 	w := walker{rest: payload, left: count}
-	for i := int32(0); ; i++ {
-		timestampDelta, offsetDelta, keyed, size := plainRecord(w.rest)
-		if size > 0 && w.left > 0 {
-			w.rest = w.rest[size:]
-			w.left--
-		} else {
-			var r Record
-			if !w.next(&r) {
-				return s, w.err()
-			}
-			timestampDelta, offsetDelta, keyed = r.TimestampDelta, r.OffsetDelta, r.Key != nil
+	var r Record
+	for {
+		s.addPlain(&w, count-w.left, baseTimestamp)
+		index := count - w.left
+		if !w.next(&r) {
+			return s, w.err()
 		}
-		s.minTimestamp = min(s.minTimestamp, baseTimestamp+timestampDelta)
-		s.maxTimestamp = max(s.maxTimestamp, baseTimestamp+timestampDelta)
-		s.offsetsInOrder = s.offsetsInOrder && offsetDelta == i
-		s.keyed = s.keyed && keyed
+		s.minTimestamp = min(s.minTimestamp, baseTimestamp+r.TimestampDelta)
+		s.maxTimestamp = max(s.maxTimestamp, baseTimestamp+r.TimestampDelta)
+		s.offsetsInOrder = s.offsetsInOrder && r.OffsetDelta == index
+		s.keyed = s.keyed && r.Key != nil
 	}
 }
 
 // word is how many bytes are looked at in one go.
 const word = 8
 
-// plainRecord is nextRecord for most of the records there are: those without headers
-// whose numbers are short, and of which buf holds the end and a word more. The size is
-// 0 for any other record, malformed ones included, which is then for nextRecord to
-// judge.
-func plainRecord(buf []byte) (timestampDelta int64, offsetDelta int32, keyed bool, size int) {
-	const null = 1 // a length of −1, before unzigzag; halved, it is the right 0
-	if len(buf) < word {
-		return 0, 0, false, 0
+// addPlain goes over the records from the index on for as long as they are plain, as most
+// are: without headers, their numbers short (two bytes, three for the offset), and a word
+// more behind them. It ends before any other record, malformed ones included, which is then
+// for nextRecord to judge.
+//
+// It is nextRecord again, for speed: what a batch of small records costs is decided by how
+// many instructions there are for each.
+func (s *survey) addPlain(w *walker, index int32, baseTimestamp int64) {
+	buf, end := w.rest, index+w.left
+	minTimestamp, maxTimestamp := s.minTimestamp, s.maxTimestamp
+	var displaced uint32 // not 0 if an offset is not in order
+	var nulls int        // odd if a key is null
+	at := 0              // where the next record begins
+	for index < end && at <= len(buf)-word {
+		fields := binary.LittleEndian.Uint64(buf[at:])
+		length, n := shortVarint(fields)
+		p := at + n + 1 // behind the attributes
+		next := at + n + length>>1
+		if n == 0 || length&1 != 0 || next > len(buf)-word {
+			break
+		}
+		fields >>= 8 * (n + 1) & 63 // five bytes are left at least, enough for both deltas
+		timestamp, n := shortVarint(fields)
+		if n == 0 {
+			break
+		}
+		p += n
+		fields >>= 8 * n & 63
+		offset := uint32(fields & 0x7f)
+		p++
+		if fields&0x80 != 0 {
+			offset |= uint32(fields >> 1 & 0x3f80)
+			p++
+			if fields&0x8000 != 0 {
+				if fields&0x800000 != 0 {
+					break
+				}
+				offset |= uint32(fields >> 2 & 0x1fc000)
+				p++
+			}
+		}
+
+		if p >= next {
+			break
+		}
+		key, n := shortVarint(binary.LittleEndian.Uint64(buf[p:]))
+		if n == 0 || key&1 != 0 && key != null {
+			break
+		}
+		p += n + key>>1
+		if p >= next {
+			break
+		}
+		value, n := shortVarint(binary.LittleEndian.Uint64(buf[p:]))
+		if n == 0 || value&1 != 0 && value != null {
+			break
+		}
+		p += n + value>>1
+		if p != next-1 || buf[p] != 0 { // no headers
+			break
+		}
+
+		t := baseTimestamp + int64(unzigzag(uint32(timestamp)))
+		minTimestamp, maxTimestamp = min(minTimestamp, t), max(maxTimestamp, t)
+		displaced |= offset ^ uint32(index)<<1
+		nulls |= key
+		index++
+		at = next
 	}
-	first := binary.LittleEndian.Uint64(buf)
-	length, n := shortVarint(first)
-	end := n + length>>1
-	if n == 0 || length&1 != 0 || end > len(buf)-word {
-		return 0, 0, false, 0
-	}
-	p := n + 1 // behind the attributes; five bytes are left, enough for both deltas
-	timestamp, n := shortVarint(first >> (8 * p))
-	p += n
-	offset, m := shortVarint(first >> (8 * p))
-	p += m
-	if n == 0 || m == 0 || p >= end {
-		return 0, 0, false, 0
-	}
-	length, n = shortVarint(binary.LittleEndian.Uint64(buf[p:]))
-	keyed = length != null
-	p += n + length>>1
-	if n == 0 || length&1 != 0 && keyed || p >= end {
-		return 0, 0, false, 0
-	}
-	length, n = shortVarint(binary.LittleEndian.Uint64(buf[p:]))
-	p += n + length>>1
-	if n == 0 || length&1 != 0 && length != null || p != end-1 || buf[p] != 0 { // no headers
-		return 0, 0, false, 0
-	}
-	return int64(unzigzag(uint32(timestamp))), unzigzag(uint32(offset)), keyed, end
+	w.rest, w.left = buf[at:], end-index
+	s.minTimestamp, s.maxTimestamp = minTimestamp, maxTimestamp
+	s.offsetsInOrder = s.offsetsInOrder && displaced == 0
+	s.keyed = s.keyed && nulls&1 == 0
 }
+
+// null is a length of −1 before unzigzag. Halved, it is the right 0.
+const null = 1
 
 // shortVarint returns the number that a word begins with, as it is before unzigzag,
 // and how many bytes it takes: 0 if more than two.
