@@ -95,8 +95,9 @@ func produceScenario(b *bench) error {
 // smallBatch is how many bytes the smaller batches have.
 const smallBatch = 16 << 10
 
-// spare is how much more memory than a load writes to files has to be at hand for them.
-const spare = 32 << 20
+// spare is how much more memory than a load writes to files is to be at hand: the client's
+// and Kafka's grow, too.
+const spare = 256 << 20
 
 // produceOnce sends a load to a new topic, which is deleted after it.
 func (b *bench) produceOnce(c cluster, l load) (Values, traffic, error) {
