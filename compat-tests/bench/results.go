@@ -86,17 +86,30 @@ func (r *Results) write(file string) error {
 	return os.WriteFile(file, append(content, '\n'), 0o644)
 }
 
-// MarshalJSON keeps six digits that count, which is more than are right.
+// MarshalJSON writes the six digits that put leaves.
 func (v Values) MarshalJSON() ([]byte, error) {
 	short := make(map[string]json.Number, len(v))
 	for name, value := range v {
-		short[name] = json.Number(strconv.FormatFloat(value, 'g', 6, 64))
+		short[name] = json.Number(sixDigits(value))
 	}
 	return json.Marshal(short)
 }
 
-// put takes a scenario's run in place of its last one.
+// sixDigits that count, which is more than are right.
+func sixDigits(value float64) string { return strconv.FormatFloat(value, 'g', 6, 64) }
+
+// put takes a scenario's run in place of its last one. Its values are rounded to what is
+// stored: the report on them is the same before and after.
 func (r *Results) put(m Measured) {
+	for _, c := range m.Cells {
+		for _, round := range c.Rounds {
+			for _, values := range round {
+				for name, value := range values {
+					values[name], _ = strconv.ParseFloat(sixDigits(value), 64)
+				}
+			}
+		}
+	}
 	i := slices.IndexFunc(r.Scenarios, func(old Measured) bool { return old.Scenario == m.Scenario })
 	if i < 0 {
 		r.Scenarios = append(r.Scenarios, m)
