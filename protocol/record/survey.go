@@ -12,10 +12,15 @@ type survey struct {
 	keyed                      bool  // no key is null
 }
 
+// nothingSeen is the survey of no records.
+func nothingSeen() survey {
+	return survey{minTimestamp: math.MaxInt64, maxTimestamp: NoTimestamp, offsetsInOrder: true, keyed: true}
+}
+
 // surveyRecords goes over the records of an uncompressed payload; most of the work
 // that a batch of small records makes is done here.
 func surveyRecords(payload []byte, count int32, baseTimestamp int64) (survey, error) {
-	s := survey{minTimestamp: math.MaxInt64, maxTimestamp: NoTimestamp, offsetsInOrder: true, keyed: true}
+	s := nothingSeen()
 	w := walker{rest: payload, left: count}
 	var r Record
 	for {
@@ -42,6 +47,7 @@ const word = 8
 // It is nextRecord again, for speed: what a batch of small records costs is decided by how
 // many instructions there are for each.
 func (s *survey) addPlain(w *walker, index int32, baseTimestamp int64) {
+	const null = 1 // a length of −1, before unzigzag; halved, it is the right 0
 	buf, end := w.rest, index+w.left
 	minTimestamp, maxTimestamp := s.minTimestamp, s.maxTimestamp
 	var displaced uint32 // not 0 if an offset is not in order
@@ -55,7 +61,9 @@ func (s *survey) addPlain(w *walker, index int32, baseTimestamp int64) {
 		if n == 0 || length&1 != 0 || next > len(buf)-word {
 			break
 		}
-		fields >>= 8 * (n + 1) & 63 // five bytes are left at least, enough for both deltas
+		// Five bytes are left at least, enough for both deltas. That no more than 63 bits are
+		// shifted is said for the compiler, which would check it.
+		fields >>= 8 * (n + 1) & 63
 		timestamp, n := shortVarint(fields)
 		if n == 0 {
 			break
@@ -108,9 +116,6 @@ func (s *survey) addPlain(w *walker, index int32, baseTimestamp int64) {
 	s.offsetsInOrder = s.offsetsInOrder && displaced == 0
 	s.keyed = s.keyed && nulls&1 == 0
 }
-
-// null is a length of −1 before unzigzag. Halved, it is the right 0.
-const null = 1
 
 // shortVarint returns the number that a word begins with, as it is before unzigzag,
 // and how many bytes it takes: 0 if more than two.

@@ -1,15 +1,9 @@
 package record
 
 import (
-	"math"
 	"math/rand/v2"
 	"testing"
 )
-
-// nothingSeen is the survey of no records.
-func nothingSeen() survey {
-	return survey{minTimestamp: math.MaxInt64, maxTimestamp: NoTimestamp, offsetsInOrder: true, keyed: true}
-}
 
 // surveyedAlike checks that the short way and the long way read the record that a payload
 // begins with alike, if the short way takes it.
