@@ -207,6 +207,13 @@ func TestProcessorTimeAndMemory(t *testing.T) {
 	if info, err := os.Stat(f.file); err != nil || info.Size() != n*size {
 		t.Errorf("the floor wrote %v; %v", info, err)
 	}
+	const fewer = 10
+	if _, err := f.writeOnce(traffic{values: fewer * size, requests: fewer, wire: fewer * size}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(f.file); err != nil || info.Size() != fewer*size {
+		t.Errorf("in another turn the floor wrote %v; %v", info, err)
+	}
 	m, err := memoryOf(os.Getpid())
 	if err != nil || m.resident < 1<<20 || m.peak < m.resident || m.peak > 1<<36 {
 		t.Errorf("memory: %+v, %v", m, err)
